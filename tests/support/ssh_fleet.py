@@ -1,0 +1,106 @@
+"""A migration directory whose workers are real hosts, and plain ansible-playbook on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kferry.ansible.content import find_content
+from kferry.ansible.dist import Distribution
+from kferry.domain import connectors
+from kferry.domain.model import ClusterConfig, ClusterKind, Role, TaskSpec, WorkerSpec
+from plays.harness import Broker
+from support.test_hosts import TestHost, TestHosts
+
+ROOT = "/opt/kferry"
+PASSWORD = "rest-canary \\ ${x} 'ä\""
+HEAP_BYTES = 384 * 2**20
+PORTS = {"shop": 18083, "hr": 18093, "iot": 18103}
+SECRETS = {"KFERRY_SECRET_REST_PASSWORD": PASSWORD}
+
+
+class Fleet:
+    """A migration directory whose workers are the hosts, and the plain command line on it."""
+
+    def __init__(self, root: Path, factory: TestHosts, broker: Broker, distribution: Distribution) -> None:
+        self.root = root
+        self.factory = factory
+        self.broker = broker
+        self.kafka = {
+            "version": distribution.version,
+            "archive": str(distribution.archive),
+            "sha256": distribution.sha256,
+        }
+        (root / "inventory").mkdir(parents=True)
+        (root / "tasks").mkdir()
+
+    def use(self, hosts: list[TestHost], **variables: Any) -> None:
+        self.factory.write_known_hosts(self.root / "known_hosts", hosts)
+        content = {host.name: {**self.factory.variables(host), **variables} for host in hosts}
+        (self.root / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"kferry_workers": {"hosts": content}}))
+
+    def write(self, task: str, hosts: list[TestHost], absent: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+        workers = tuple(
+            WorkerSpec(f"{task}-{host.name}", host.name, host.address, PORTS[task], HEAP_BYTES, PORTS[task] + 1317)
+            for host in hosts
+        )
+        spec = TaskSpec(task, "k3f9x2", task, 1, ("none.such",), (), workers, 1)
+        document = connectors.task_file(
+            spec,
+            ClusterConfig(Role.SOURCE, ClusterKind.APACHE_KAFKA, self.broker.bootstrap_servers),
+            ClusterConfig(Role.TARGET, ClusterKind.AUTOMQ, self.broker.bootstrap_servers),
+            install={
+                "root": ROOT,
+                "service_manager": "systemd",
+                "user": f"kferry-{task}",
+                "rest_auth": "basic",
+                "jre_archive": None,
+            },
+            kafka=self.kafka,
+            java={"home": None, "min_version": 17},
+            spec_data={},
+            offset_flush_interval_ms=5000,
+        )
+        # one cluster is both ends here: what copies would copy in a circle
+        document["connectors"] = [c for c in document["connectors"] if c["name"].endswith("heartbeat")]
+        for worker in document["workers"]:
+            worker["state"] = "absent" if worker["name"] in absent else "started"
+        document["rest_urls"] = [
+            f"http://{w['rest_host']}:{w['rest_port']}" for w in document["workers"] if w["state"] == "started"
+        ]
+        document |= more
+        (self.root / "tasks" / f"{task}.json").write_text(json.dumps(document))
+        return document
+
+    def play(self, playbook: str, *arguments: str, env: dict[str, str] | None = None) -> Outcome:
+        content = find_content()
+        environment = content.environment({**os.environ, "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o BatchMode=yes"})
+        environment |= {"ANSIBLE_HOME": str(self.root / "ansible"), **(env or {})}
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(self.root / "inventory"), str(content.playbook(playbook)), *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            timeout=400,
+        )
+        return Outcome(done.returncode, done.stdout + done.stderr)
+
+
+class Outcome:
+    """What a play said."""
+
+    def __init__(self, rc: int, output: str) -> None:
+        self.rc = rc
+        self.output = output
+        self.changed = sum(int(found) for found in re.findall(r"changed=(\d+)", output))
+        self.failed = {
+            line.split()[0] for line in output.splitlines() if re.search(r": ok=.*(failed|unreachable)=[1-9]", line)
+        }

@@ -1,0 +1,275 @@
+"""The way from a machine to a broker: each step that fails is named with its likely cause, and nothing hangs."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kferry.ansible.content import find_content
+from support.openssl_pairs import Pair, make_ca, sign
+from support.waiting import free_port
+
+UTILS = find_content().roles / "worker_preflight" / "module_utils"
+
+
+def load_module(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WIRE = load_module(UTILS / "kferry_kafka_wire.py", "ansible.module_utils.kferry_kafka_wire")
+PROBE = load_module(UTILS / "kferry_broker_probe.py", "ansible.module_utils.kferry_broker_probe")
+Answer = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def server(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server of one port that treats each connection by `answer`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=treat, args=(connection,), daemon=True).start()
+
+    def treat(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(10)
+            if context is None:
+                answer(connection)
+                return
+            with context.wrap_socket(connection, server_side=True) as secured:
+                answer(secured)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+
+
+def kafka(*advertised: tuple[str, int], metadata: bool = True) -> Answer:
+    """Answers ApiVersions and Metadata, as a broker without a login does."""
+
+    def answer(connection: socket.socket) -> None:
+        while True:
+            size = struct.unpack(">i", exactly(connection, 4))[0]
+            key, _version, correlation = struct.unpack(">hhi", exactly(connection, size)[:8])
+            body = struct.pack(">i", correlation)
+            if key == 18:
+                body += struct.pack(">hi", 0, 2) + struct.pack(">hhhhhh", 18, 0, 3, 3, 0, 12)
+            elif key == 3 and metadata:
+                body += struct.pack(">i", len(advertised))
+                for number, (host, port) in enumerate(advertised):
+                    body += struct.pack(">ih", number, len(host)) + host.encode() + struct.pack(">ih", port, -1)
+            else:
+                return
+            connection.sendall(struct.pack(">i", len(body)) + body)
+
+    return answer
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    parts = b""
+    while len(parts) < count:
+        part = connection.recv(count - len(parts))
+        if not part:
+            raise OSError("closed")
+        parts += part
+    return parts
+
+
+def silent(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def result(port: int, *, seconds: float = 5.0, host: str = "127.0.0.1", **how: Any) -> dict[str, Any]:
+    security = {"protocol": how.pop("protocol", "PLAINTEXT"), **how.pop("security", {})}
+    found, _ = PROBE.probe("source", f"{host}:{port}", security, how, time.monotonic() + seconds)
+    assert set(found) == {"role", "server", "step", "ok", "words", "seconds"}
+    return found
+
+
+def refused(found: dict[str, Any], step: str, *words: str) -> None:
+    assert (found["step"], found["ok"]) == (step, False), found
+    assert all(word in found["words"] for word in words), found["words"]
+
+
+def test_a_broker_that_answers() -> None:
+    with server(kafka(("127.0.0.1", 1))) as port:
+        found = result(port)
+    assert (found["step"], found["ok"]) == ("tcp", True) and found["seconds"] < 5
+
+
+def test_each_step_that_fails_is_named() -> None:
+    refused(result(free_port()), "tcp", "refuses the connection")
+    refused(result(9092, host="no-such-host.invalid"), "resolve", "no-such-host.invalid", "DNS")
+    refused(result(0), "resolve", "not host:port")
+    refused(result(1, host="-oX y"), "resolve", "not host:port")
+
+
+def test_a_port_that_speaks_something_else_is_named() -> None:
+    with server(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        refused(result(port), "tcp", "web server")
+    with server(lambda connection: None) as port:
+        refused(result(port), "tcp", "closes the connection", "security_protocol")
+    with server(kafka(metadata=False)) as port:
+        refused(result(port), "tcp", "login (SASL)")
+    with server(lambda connection: connection.sendall(b"\x15\x03\x03\x00\x02\x02\x46")) as port:  # a TLS alert
+        refused(result(port), "tcp", "expects TLS")
+
+
+def test_a_server_that_never_answers_ends_at_the_deadline() -> None:
+    with server(silent) as port:
+        started = time.monotonic()
+        refused(result(port, seconds=0.3), "tcp", "does not answer in time")
+        refused(result(port, seconds=0.3, protocol="SSL"), "tls", "does not answer to TLS")
+    assert time.monotonic() - started < 3
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make_ca(tmp_path_factory.mktemp("ca"))
+
+
+def tls(pair: Pair, client_ca: Pair | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca.certificate)
+    return context
+
+
+def test_what_is_wrong_with_a_certificate_is_named(ca: Pair, tmp_path: Path) -> None:
+    good = sign(ca, tmp_path, "good", alt_names="IP:127.0.0.1,DNS:localhost")
+    with server(kafka(), tls(good)) as port:
+        assert result(port, protocol="SSL", ca=ca.certificate_text)["ok"]
+        assert result(port, protocol="SSL", ca=ca.certificate_text, host="localhost")["ok"]
+        refused(result(port, protocol="SSL"), "tls", "not signed by a CA that this machine trusts")
+        other = make_ca(tmp_path, "other").certificate_text
+        refused(result(port, protocol="SSL", ca=other), "tls", "not signed by the given CA")
+        refused(result(port, protocol="SSL", ca="no PEM"), "tls", "can't be read as PEM")
+    with server(kafka(), tls(sign(ca, tmp_path, "old", alt_names="IP:127.0.0.1", days=-1))) as port:
+        refused(result(port, protocol="SSL", ca=ca.certificate_text), "tls", "has expired")
+    for answer in (lambda connection: None, lambda connection: connection.sendall(b"\0\0\0\1abcdefgh")):
+        with server(answer) as port:
+            refused(result(port, protocol="SSL", ca=ca.certificate_text), "tls", "doesn't speak TLS")
+
+
+def test_a_certificate_for_another_name_names_it_unless_the_check_was_waived(ca: Pair, tmp_path: Path) -> None:
+    with server(kafka(), tls(sign(ca, tmp_path, "b", alt_names="DNS:kafka.internal"))) as port:
+        found = result(port, protocol="SSL", ca=ca.certificate_text)
+        refused(found, "tls", "kafka.internal", "doesn't name 127.0.0.1")
+        waived = {"server_name_check": False}
+        assert result(port, protocol="SSL", ca=ca.certificate_text, security=waived)["ok"]
+        # the waiver is for a CA that was given, never for whatever the machine trusts
+        refused(result(port, protocol="SSL", security=waived), "tls", "CA of its own")
+
+
+def test_a_client_certificate_that_is_wanted(ca: Pair, tmp_path: Path) -> None:
+    broker = sign(ca, tmp_path, "b", alt_names="IP:127.0.0.1")
+    own = sign(ca, tmp_path, "me", alt_names="DNS:me")
+    with server(kafka(), tls(broker, client_ca=ca)) as port:
+        refused(result(port, protocol="SSL", ca=ca.certificate_text), "tls", "client certificate")
+        keys = {"certificate": own.certificate_text, "key": own.key_text}
+        assert result(port, protocol="SSL", ca=ca.certificate_text, **keys)["ok"]
+
+
+def test_every_advertised_broker_is_probed_too() -> None:
+    gone = free_port()
+    with server(kafka()) as second, server(kafka(("127.0.0.1", second), ("127.0.0.1", gone), ("::1", 9))) as first:
+        found = PROBE.probe_all({"source": [f"127.0.0.1:{first}"], "target": []}, {}, {})
+    by_server = {item["server"]: item for item in found}
+    assert list(by_server) == [f"127.0.0.1:{first}", f"127.0.0.1:{second}", f"127.0.0.1:{gone}", "[::1]:9"]
+    assert by_server[f"127.0.0.1:{second}"]["ok"]
+    refused(by_server[f"127.0.0.1:{gone}"], "tcp", "advertises this address")
+
+
+def test_a_name_lookup_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, real = threading.Event(), socket.getaddrinfo
+
+    def lookup(host: str, *arguments: Any, **more: Any) -> Any:
+        if host == "slow.example":
+            held.wait(30)
+        return real(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    started = time.monotonic()
+    with server(kafka()) as port:
+        servers = ["slow.example:9092", f"127.0.0.1:{port}"]
+        slow, quick = PROBE.probe_all({"source": servers}, {}, {}, round_seconds=0.3)
+    held.set()
+    assert time.monotonic() - started < 5
+    refused(slow, "resolve", "slow.example", "not resolved within")
+    assert quick["ok"]
+
+
+def test_a_login_without_a_password_is_not_tried() -> None:
+    with server(kafka()) as port:
+        found = result(port, protocol="SASL_PLAINTEXT", security={"mechanism": "PLAIN", "username": "me"})
+    refused(found, "sasl", "no password was given")
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_sent_ends_in_a_sentence(garbage: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(garbage)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(WIRE.RefusedError):
+            WIRE.Conversation(ours, time.monotonic() + 2).api_versions()
+
+
+def test_a_password_that_a_server_sends_back_is_not_repeated() -> None:
+    assert PROBE._without({"password": "hunter22", "ca": ""}, "bad: hunter22") == "bad: ***"
+
+
+def test_scram_proves_and_checks_as_the_standard_says() -> None:
+    """The example of RFC 7677."""
+    scram = WIRE.Scram("SCRAM-SHA-256", "user", "pencil", nonce="rOprNGfwEbeRWgbNEkqO")
+    assert scram.first() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    proof = scram.final(f"r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode())
+    assert proof == f"c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=".encode()
+    scram.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+    for bad in (b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G8=", b"", b"e=invalid-proof", b"v=%"):
+        with pytest.raises(WIRE.RefusedError):
+            scram.verify(bad)
+
+
+def test_scram_refuses_a_false_challenge_and_escapes_names() -> None:
+    scram = WIRE.Scram("SCRAM-SHA-512", "a=b,c", "x", nonce="n")
+    assert scram.first() == b"n,,n=a=3Db=2Cc,r=n"
+    for challenge in (b"r=other,s=AAAA,i=4096", b"r=n1,s=AAAA,i=999999999", b"r=n1,s=AAAA", b"\xff", b"r=n1,s=A,i=1"):
+        with pytest.raises(WIRE.RefusedError):
+            scram.final(challenge)
+
+
+@pytest.mark.parametrize("role", ["worker_preflight", "teardown", "diagnostics"])
+def test_what_runs_on_machines_is_python_3_8(role: str) -> None:
+    for folder in ("library", "module_utils"):
+        for path in (find_content().roles / role / folder).glob("*.py"):
+            ast.parse(path.read_text(), feature_version=(3, 8))

@@ -1,0 +1,129 @@
+"""Which findings and waivers concern a batch, and what of them stands in its certificate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kferry.domain.model import Batch, Plan
+from kferry.domain.verification import certificate, certificate_markdown
+from kferry.engine import scope
+from kferry.store import schema
+from kferry.store.journal import Journal, now_ms
+from kferry.store.paths import Layout
+from kferry.store.plan_file import write_plan
+from kferry.store.tables import WaiverRow
+
+SHOP, HR = Batch("shop", ("shop.orders",), ("billing",)), Batch("hr", ("hr.audit",), ("hr-sync",))
+FINDINGS = [
+    {"check": "cluster-version", "subject": "source", "severity": "warn", "title": "New groups", "fix": "F."},
+    {"check": "group-streams", "subject": "billing", "severity": "warn", "title": "Streams", "fix": "F."},
+    {"check": "record-size", "subject": "hr.audit", "severity": "block", "title": "Large", "fix": "F."},
+    {"check": "name-heartbeats", "subject": "topics", "severity": "info", "title": "Renamed", "fix": "F."},
+]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Any]:
+    layout = Layout(tmp_path)
+    layout.private.mkdir()
+    schema.upgrade(layout.journal)
+    journal = Journal(layout.journal)
+    journal.put_document("findings", "", json.dumps(FINDINGS))
+    write_plan(layout, Plan("scan-1", (SHOP, HR)))
+    yield SimpleNamespace(journal=journal, layout=layout)
+    journal.close()
+
+
+def waive(services: Any, finding_id: str, *, until_ms: int | None = None) -> None:
+    with services.journal.transaction() as session:
+        row = WaiverRow(
+            finding_id=finding_id,
+            who="ada",
+            why="tested | `so`",
+            at_ms=1_000,
+            until_ms=until_ms if until_ms is not None else now_ms() + 60_000,
+        )
+        services.journal.put_waiver(row, session)
+
+
+def stopping(services: Any, batch: Batch) -> list[str]:
+    return [f"{one['check']}:{one['subject']}" for one in scope.stopping_findings(services, batch) or ()]
+
+
+def test_a_batch_is_stopped_by_what_is_about_it_or_about_all(services: Any) -> None:
+    assert stopping(services, SHOP) == ["cluster-version:source", "group-streams:billing"]
+    assert stopping(services, HR) == ["cluster-version:source", "record-size:hr.audit"]
+
+
+def test_the_side_or_aspect_in_a_subject_makes_it_no_matter_of_all_batches(services: Any) -> None:
+    more = [
+        {"check": "topic-recreated", "subject": "target hr.audit", "severity": "block", "title": "T", "fix": "F."},
+        {"check": "group-offset-range", "subject": "billing (beyond the end)", "severity": "warn", "title": "T"},
+    ]
+    services.journal.put_document("findings", "", json.dumps(more))
+    assert stopping(services, SHOP) == ["group-offset-range:billing (beyond the end)"]
+    assert stopping(services, HR) == ["topic-recreated:target hr.audit"]
+
+
+def test_a_waiver_lets_a_warning_pass_until_it_ends_and_never_a_block(services: Any) -> None:
+    for finding_id in ("cluster-version:source", "record-size:hr.audit"):
+        waive(services, finding_id)
+    waive(services, "group-streams:billing", until_ms=now_ms() - 1)
+    assert stopping(services, SHOP) == ["group-streams:billing"]
+    assert stopping(services, HR) == ["record-size:hr.audit"]
+
+
+def test_the_certificate_says_who_waived_what_why_and_until_when(services: Any) -> None:
+    waive(services, "cluster-version:source")
+    waive(services, "group-streams:billing", until_ms=2_000)  # over by now, and yet somebody went on despite it
+    waive(services, "gone:shop.orders")
+    found = scope.waivers_of(services, SHOP)
+    assert [one["finding_id"] for one in found] == [
+        "cluster-version:source",
+        "gone:shop.orders",
+        "group-streams:billing",
+    ]
+    assert found[2] == {
+        "finding_id": "group-streams:billing",
+        "severity": "warn",
+        "title": "Streams",
+        "who": "ada",
+        "why": "tested | `so`",
+        "given_at": "1970-01-01T00:00:01+00:00",
+        "until": "1970-01-01T00:00:02+00:00",
+    }
+    assert [one["finding_id"] for one in scope.waivers_of(services, HR)] == ["cluster-version:source"]
+    data = certificate(
+        migration_id="abc123",
+        batch="shop",
+        task="shop",
+        issued_at="now",
+        issued_by="ada",
+        kferry_version="1",
+        source={},
+        target={},
+        verification={
+            "ok": True,
+            "source_records": 0,
+            "missing": 0,
+            "repeats": 0,
+            "reordered": 0,
+            "foreign": 0,
+            "partitions": [],
+        },
+        translation={},
+        journal_seq=1,
+        journal_hash="0",
+        waivers=found,
+    )
+    text = certificate_markdown(data)
+    assert "## Waived findings" in text
+    row = next(line for line in text.splitlines() if "group-streams:billing" in line)
+    assert "`ada`" in row and "`tested · ·so·`" in row and "1970-01-01T00:00:02+00:00" in row
+    assert "Waived" not in certificate_markdown({**data, "waivers": []})

@@ -1,0 +1,75 @@
+"""Which findings and waivers concern a batch: all but those about another batch's topics and groups."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kferry.domain.model import Batch
+from kferry.store.journal import now_ms
+
+if TYPE_CHECKING:
+    from kferry.engine.context import Services
+
+
+def stopping_findings(services: Services, batch: Batch) -> list[dict[str, Any]] | None:
+    """Findings that still stop this batch (blocks, and warnings without a waiver); None if preflight never ran."""
+    body = services.journal.document("findings", "")
+    if body is None:
+        return None
+    waived = {row.finding_id for row in services.journal.waivers(now_ms())}
+    elsewhere = _subjects_elsewhere(services, batch)
+    return [
+        item
+        for item in json.loads(body)
+        if item["severity"] != "info"
+        and not _is_about(item["subject"], elsewhere)
+        and (item["severity"] == "block" or f"{item['check']}:{item['subject']}" not in waived)
+    ]
+
+
+def _subjects_elsewhere(services: Services, batch: Batch) -> set[str]:
+    from kferry.store.plan_file import load_plan
+
+    if not services.layout.plan.exists():
+        return set()
+    return {
+        name
+        for other in load_plan(services.layout).batches
+        if other.name != batch.name
+        for name in (*other.topics, *other.groups, other.name, f"batch {other.name}")
+    } - {*batch.topics, *batch.groups}
+
+
+def _is_about(subject: str, names: set[str]) -> bool:
+    """Whether a finding's subject is one of these names, or one of them with the side or the aspect it is about."""
+    return bool({subject, subject.removeprefix("target "), subject.removesuffix(" (beyond the end)")} & names)
+
+
+def waivers_of(services: Services, batch: Batch) -> list[dict[str, Any]]:
+    """Every waiver that concerned this batch, for its certificate: also one that is over by now, or whose finding is
+    gone, since somebody went on despite it then."""
+    found = {f"{one['check']}:{one['subject']}": one for one in json.loads(_findings(services))}
+    elsewhere = _subjects_elsewhere(services, batch)
+    return [
+        {
+            "finding_id": row.finding_id,
+            "severity": found.get(row.finding_id, {}).get("severity", "no longer found"),
+            "title": found.get(row.finding_id, {}).get("title", ""),
+            "who": row.who,
+            "why": row.why,
+            "given_at": _moment(row.at_ms),
+            "until": _moment(row.until_ms),
+        }
+        for row in sorted(services.journal.waivers(0), key=lambda row: row.finding_id)
+        if not _is_about(row.finding_id.partition(":")[2], elsewhere)
+    ]
+
+
+def _findings(services: Services) -> str:
+    return services.journal.document("findings", "") or "[]"
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
