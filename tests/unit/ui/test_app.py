@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from kferry.client import actions
+from kferry.domain.errors import KferryError
 from kferry.store.paths import Layout
 from kferry.ui.app import KferryApp
+from kferry.ui.messages import Failed, ReadFailed, Said
 from kferry.ui.modals.help import HelpDialog
 from kferry.ui.screens.base import KferryScreen
 from kferry.ui.widgets.chrome import ErrorBar, NextBar
@@ -245,3 +247,23 @@ def test_no_widget_is_touched_in_a_thread() -> None:
         for _, screen in inspect.getmembers(module, inspect.isclass):
             if screen.__module__ == module.__name__ and hasattr(screen, "collect"):
                 assert "query" not in inspect.getsource(screen.collect), name
+
+
+async def test_what_arrives_while_the_app_closes_is_dropped(
+    layout: Layout, make_app: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(layout)
+    error = KferryError("The engine has gone.")
+    late = [Failed(error), Failed(error, for_plan=True), ReadFailed(error), Said("done")]
+    close = app._close_messages
+
+    async def closes_late(wait: bool = True) -> None:
+        assert app.closing
+        for message in late:
+            app.post_message(message)
+        await close(wait)
+
+    monkeypatch.setattr(app, "_close_messages", closes_late)
+    async with app.run_test(size=(80, 24)):
+        assert not app.closing
+    assert not app.errors

@@ -11,6 +11,7 @@ from typing import Any
 from kferry.cli.state import Output, State
 from kferry.client.sanitize import clean
 from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.words import first_of
 
 
 def plain(value: Any) -> Any:

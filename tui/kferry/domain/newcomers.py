@@ -8,7 +8,7 @@ it, a partition count that is no longer the one the copy began with, and a topic
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from kferry.domain.newcomers_placing import placements_of, words_of
 from kferry.domain.planning.placement import Placement
 from kferry.domain.planning.rules import BatchPattern, PlanningRules
 from kferry.domain.planning.scope import group_key, is_machinery, never_copied, topic_reason
+from kferry.domain.words import first_of
 
 _NAMED_IN_WORDS = 4
 # the reasons in plan.yml of what the operator left out begin so; the planner's own reasons may no longer be true
@@ -281,7 +282,8 @@ class _Sorting:
         if self._planned_groups.get(group_id) == batch:
             how, why = How.PLAN, f"plan.yml has it in batch {batch}, the running task doesn't"
         elif mine is not None:
-            how, why = How.PATTERN, f"it reads {first_of(sorted(reads), _NAMED_IN_WORDS)} and matches a pattern of batch {batch}"
+            read = first_of(sorted(reads), _NAMED_IN_WORDS)
+            how, why = How.PATTERN, f"it reads {read} and matches a pattern of batch {batch}"
         else:
             how, why = How.PLANNER, f"it reads {first_of(sorted(here or reads), _NAMED_IN_WORDS)} of batch {batch}"
         joins, obstacle = False, ""

@@ -19,6 +19,7 @@ from kferry.domain.model import (
     TopicPartition,
     TransactionalId,
 )
+from kferry.domain.words import first_of
 from kferry.kafka import acl_entries, log_dirs, producers, quotas, scram_users
 from kferry.kafka.admin import ClusterAdmin
 from kferry.kafka.broker_calls import Answers

@@ -147,6 +147,11 @@ class KferryApp(App[None], inherit_bindings=False):
 
     # ---- what arrives ---------------------------------------------------------------------------------------------
 
+    @property
+    def closing(self) -> bool:
+        """Whether the app is being left: a thread may still post what it found, and no screen is there to show it."""
+        return not self.screen_stack
+
     @on(SnapshotRead)
     def _snapshot_read(self, message: SnapshotRead) -> None:
         if message.screen in self.screen_stack:
@@ -154,10 +159,13 @@ class KferryApp(App[None], inherit_bindings=False):
 
     @on(ReadFailed)
     def _read_failed(self, message: ReadFailed) -> None:
-        self.show_error(message.error)
+        if not self.closing:
+            self.show_error(message.error)
 
     @on(Failed)
     def _failed(self, message: Failed) -> None:
+        if self.closing:
+            return
         if message.for_plan and isinstance(self.screen, ConfirmDialog):
             self.screen.refuse(message.error)
         else:
@@ -165,12 +173,14 @@ class KferryApp(App[None], inherit_bindings=False):
 
     @on(Said)
     def _said(self, message: Said) -> None:
-        self.front.say(message.words)
-        self.poller.wake()
+        if not self.closing:
+            self.front.say(message.words)
+            self.poller.wake()
 
     @on(Answered)
     def _answered(self, message: Answered) -> None:
-        wishes.answered(self, message)
+        if not self.closing:
+            wishes.answered(self, message)
 
     # ---- errors stay until read -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ during the copy slows it down.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kferry.domain.model import Batch, Group, Scan, Topic

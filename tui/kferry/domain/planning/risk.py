@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from kferry.domain.applications import Application, ApplicationClass, CutoverStyle
 from kferry.domain.model import Group, GroupKind, PartitionOffsets, Scan, Topic
+from kferry.domain.words import counted
 
 _FAR_BEHIND_RATIO = 0.5
 

@@ -61,5 +61,3 @@ def duration(seconds: float) -> str:
 def megabytes(number: float) -> str:
     """Bytes as MB or GB."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
-
-

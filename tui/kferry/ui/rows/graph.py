@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kferry.domain.planning.bindings import NodeKind
 from kferry.domain.planning.graph import Bridge, Component, Edge, Node
+from kferry.domain.words import first_of
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.plan_facts import group_key, topic_key
 from kferry.ui.widgets.keyed_table import Column, Row
@@ -15,6 +16,8 @@ from kferry.ui.widgets.keyed_table import Column, Row
 COLUMNS = (Column("what ties what", 34, flex=4), Column("batch", 10, flex=1), Column("why", 20, flex=2))
 # Deeper branches are drawn at this depth, with their depth as a number.
 DEEPEST = 10
+# How many topics the pane names before it says how many more there are.
+_NAMED = 12
 _LETTER = {
     NodeKind.TOPIC: "t",
     NodeKind.GROUP: "g",
@@ -151,14 +154,14 @@ def graph_lines(bridges: Sequence[Bridge], key: str | None, edges: Ties) -> list
     if bridge is not None:
         lines.append(line(Cell("  ◆ a bridge: ", "warn"), f"X cuts it. {bridge.consequence}"))
         for number, part in enumerate(bridge.parts, start=1):
-            lines.append(line(Cell(f"  part {number}  ", "dim"), _listed(part)))
+            lines.append(line(Cell(f"  part {number}  ", "dim"), first_of(part, _NAMED)))
         return lines
     own = edges.get(node, ())
     if kind == "topic":
         lines += [line("  · ", f"{edge.node.kind.value} {edge.node.name} {edge.reason}") for edge in own[:40]]
         return lines if own else [*lines, line(Cell("  nothing reads it or writes it in a transaction", "dim"))]
     verb = own[0].reason.removesuffix(" it") if own else "ties"
-    return [*lines, line(f"  {verb} {_listed([edge.topic for edge in own])}")]
+    return [*lines, line(f"  {verb} {first_of([edge.topic for edge in own], _NAMED)}")]
 
 
 def head_lines(component: Component, bridges: Sequence[Bridge], cuts: Sequence[str]) -> list[Line]:

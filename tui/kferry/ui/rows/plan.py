@@ -8,6 +8,7 @@ from kferry.client import filters, formats
 from kferry.domain.applications import ApplicationClass
 from kferry.domain.model import Batch, Topic
 from kferry.domain.planning.estimate import Estimate
+from kferry.domain.words import counted
 from kferry.store.views import BatchView
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.plan_facts import LEFT_OUT, PlanFacts, group_key, topic_key

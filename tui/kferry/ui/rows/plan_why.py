@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from kferry.client import formats
 from kferry.domain.planning.estimate import CopyTime, Estimate
+from kferry.domain.words import counted
 from kferry.store.views import BatchView
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.plan_facts import LEFT_OUT, PlanFacts, group_key, of_key, topic_key
 from kferry.ui.rows import common
-from kferry.ui.rows.plan import counted, is_open, topic_bytes
+from kferry.ui.rows.plan import is_open, topic_bytes
 
 _NOT_HERE = "not edited here any more; o opens its migration task, e changes it there"
 
