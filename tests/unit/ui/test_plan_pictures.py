@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,20 @@ STATES: dict[str, tuple[Callable[[Path], Layout], str, str, tuple[str, ...], str
 }
 
 
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder whose path is as long in every run: errors name it, and where their lines wrap depends on it."""
+    with tempfile.TemporaryDirectory(prefix="kferry-pictures-", dir="/tmp") as folder:
+        yield Path(folder) / "m"
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
 @pytest.mark.parametrize("state", STATES)
 async def test_every_state_is_designed(
-    state: str, size: tuple[int, int], tmp_path: Path, make_app: Callable[..., KferryApp], svg: Any
+    state: str, size: tuple[int, int], root: Path, make_app: Callable[..., KferryApp], svg: Any
 ) -> None:
     make, screen, subject, keys, shows = STATES[state]
-    layout = make(tmp_path / "m")
+    layout = make(root)
     with engine_lock(layout):
         app = make_app(layout)
         async with app.run_test(size=size) as pilot:
