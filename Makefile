@@ -18,7 +18,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export KFERRY_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop check test test-unit test-whole test-hosts test-wide molecule hosts wheel-test lock picture docs bench clean \
+.PHONY: help demo demo-stop check test test-unit test-thorough test-whole test-hosts test-wide molecule hosts wheel-test lock picture docs bench clean \
 	runtime dev lint lint-ruff lint-format lint-types lint-imports lint-yaml lint-ansible
 
 help: ## list what can be made
@@ -61,14 +61,18 @@ lint-ansible: # finds ansible-playbook beside itself
 	@$(STAGE) "ansible-lint" env PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline --profile production -q playbooks roles
 
 test-unit: dev
-	@$(STAGE) "unit tests" $(PYTEST) -n auto -m "not lab and not slow and not hosts" $(PYTEST_ARGS)
+	@$(STAGE) "unit tests" $(PYTEST) -n auto -m "not lab and not slow and not hosts and not thorough" $(PYTEST_ARGS)
 
-test: check ## install what it needs, then everything: check, the wheel, the tests on real brokers and on real hosts
-	@failed=0; $(MAKE) --no-print-directory test-whole || failed=$$?; \
+test-thorough: dev # the terminal interface by keys and as pictures, and properties with many examples
+	@$(STAGE) "thorough tests" $(PYTEST) -n auto -m "thorough and not slow" $(PYTEST_ARGS)
+
+test: check ## install what it needs, then everything: check, the screens, the wheel, the tests on real brokers and on real hosts
+	@failed=0; $(MAKE) --no-print-directory test-thorough || failed=$$?; \
+	$(MAKE) --no-print-directory test-whole || failed=$$?; \
 	$(MAKE) --no-print-directory test-hosts || failed=$$?; \
 	$(MAKE) --no-print-directory molecule || failed=$$?; \
 	if [ "$$KFERRY_TEST_WIDE" = 1 ]; then $(MAKE) --no-print-directory test-wide || failed=$$?; \
-	else echo "== LEFT OUT: the longer tests on hosts; run make test-wide (15 minutes), or set KFERRY_TEST_WIDE=1"; fi; \
+	else echo "== LEFT OUT: the longer tests on hosts; run make test-wide (10 minutes), or set KFERRY_TEST_WIDE=1"; fi; \
 	exit $$failed
 
 test-whole: dev # one after another, in one process: they share one lab

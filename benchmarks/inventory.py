@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,11 @@ import confluent_kafka as ck
 import psutil
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from benchmarks import mock_cluster
+from benchmarks import counting, mock_cluster
 from benchmarks.figures import describe_machine, end_on_signals, median, number, ratio_line, say, summary, table
 from kferry.domain.model import ClusterConfig, ClusterKind, CommittedOffset, Role, TopicPartition
 from kferry.kafka.admin import ClusterAdmin, NewTopicSpec
+from kferry.kafka.groups import ask_library
 from kferry.kafka.scan import ScanOptions, scan
 from support.broker import java_command, kafka_class_path, running_broker
 
@@ -36,7 +38,9 @@ _BROKERS = 3
 _NAIVE_SECONDS = 600.0
 _FASTER = 5
 _FIELDS = {"wall": "wall_seconds", "CPU": "cpu_seconds"}
-_MONITORED_PARTITIONS, _MONITORED_GROUPS = 20_000, 1_000
+_MONITORED_PARTITIONS = 20_000
+_GROUPS = [f"group-{number_of_group:05}" for number_of_group in range(1_000)]
+_GROUPS_TOPIC, _COMMITS_PER_GROUP = "read-by-all", 20
 _REAL_TOPICS, _REAL_PARTITIONS_EACH, _REAL_GROUPS = 2_000, 2, 50
 _TOOL_SECONDS = 300.0
 _TOPICS_PER_CALL = 200
@@ -116,34 +120,78 @@ def measure_offsets(sizes: Sequence[int], repetitions: int, *, with_naive: bool)
 # ---- P12 -----------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def counted_broker(counter: counting.Counting) -> Iterator[None]:
+    """A real broker behind a counter of requests. Its groups have committed in 20 partitions each."""
+    properties = {"advertised.listeners": f"PLAINTEXT://{counter.address}", "num.io.threads": "2"}
+    with (
+        tempfile.TemporaryDirectory(prefix="kfb-") as home,
+        running_broker(Path(home) / "b", properties=properties) as one,
+    ):
+        counter.passes_to(one.bootstrap_servers)
+        commits = [CommittedOffset(_GROUPS_TOPIC, number, 0) for number in range(_COMMITS_PER_GROUP)]
+        with ClusterAdmin(config_of(counter.address)) as admin:
+            failed = admin.create_topics([NewTopicSpec(_GROUPS_TOPIC, _COMMITS_PER_GROUP)])[_GROUPS_TOPIC]
+            if failed:
+                raise RuntimeError(f"The topic was not made: {failed}")
+            for name in _GROUPS:
+                refused = {why for why in admin.write_committed(name, commits).values() if why}
+                if refused:
+                    raise RuntimeError(f"Offsets of {name} were not written: {refused}")
+        yield
+
+
 def measure_monitor(cycles: int) -> None:
-    say(f"P12: {_MONITORED_PARTITIONS} partitions and {_MONITORED_GROUPS} groups, {cycles} looks")
-    groups = [f"group-{number_of_group:05}" for number_of_group in range(_MONITORED_GROUPS)]
+    """End offsets come from mock brokers, which can have many partitions but do not know how to tell of many groups.
+
+    Commits come from a real broker.
+    """
+    say(f"P12: {_MONITORED_PARTITIONS} partitions and {len(_GROUPS)} groups, {cycles} looks")
     memory = psutil.Process()
     topics = _MONITORED_PARTITIONS // _PARTITIONS_PER_TOPIC
     with (
+        counting.counting() as counter,
+        counted_broker(counter),
         mock_cluster.running(topics, _PARTITIONS_PER_TOPIC, _BROKERS) as mock,
-        ClusterAdmin(config_of(mock.bootstrap_servers)) as admin,
+        ClusterAdmin(config_of(mock.bootstrap_servers)) as ends,
+        ClusterAdmin(config_of(counter.address)) as positions,
     ):
-        tps = partitions_of(admin)
+        tps = partitions_of(ends)
 
         def look() -> None:
-            admin.offsets(tps, "end", timeout_seconds=60)
-            admin.committed_many(groups)
+            ends.offsets(tps, "end", timeout_seconds=60)
+            commits, errors = positions.committed_many(_GROUPS)
+            if errors or {len(commits[name]) for name in _GROUPS} != {_COMMITS_PER_GROUP}:
+                raise SystemExit(f"Not everything was seen: {errors}")
 
-        look()
+        counter.requests()
+        first = measured(look)
+        of_first = counter.requests()
         mock.requests()
-        costs, requests, bytes_held = [], [], []
+        costs, requests, of_groups, bytes_held = [], [], [], []
         for _ in range(cycles):
             costs.append(measured(look))
-            requests.append(mock.requests())
+            of_groups.append(counter.requests().total())
+            requests.append(of_groups[-1] + mock.requests())
             bytes_held.append(memory.memory_info().rss)
+        library = partial(ask_library, positions.connection, _GROUPS, stable=False, timeout_seconds=60)
+        directly = measured(partial(positions.committed_many, _GROUPS))
+        library()  # with a client that has to connect first, it asks some things twice
+        counter.requests()
+        before = measured(library)
+        of_library = counter.requests().total()
+    say(
+        f"  the first look: {number(first.wall_seconds)} s; for the groups {of_first.total()} requests, by kind "
+        f"{dict(sorted(of_first.items()))}"
+    )
+    say(f"  of each look, for the groups: {median(of_groups):.0f} requests, CPU {directly.cpu_seconds:.2f} s")
+    say(f"  the groups by the client library: {of_library} requests, CPU {before.cpu_seconds:.2f} s")
     cpu = median([cost.cpu_seconds for cost in costs]) or 0.0
     say(
         f"CPU per look: {summary([cost.cpu_seconds for cost in costs][:5], 2)} ..., median {cpu:.2f} s; goal 1.2 s "
         f"{'met' if cpu <= 1.2 else 'NOT met'}"
     )
-    allowed = 2 * _BROKERS * math.ceil(_MONITORED_PARTITIONS / 1000) + _MONITORED_GROUPS + 5
+    allowed = 2 * _BROKERS * math.ceil(_MONITORED_PARTITIONS / 1000) + len(_GROUPS) + 5
     asked = median(requests) or 0
     say(f"requests per look: {asked:.0f}; goal {allowed} {'met' if asked <= allowed else 'NOT met'}")
     if cycles >= 20:

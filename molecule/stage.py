@@ -1,7 +1,9 @@
 """What a scenario needs besides machines: two secured brokers, and the migration directory that the playbooks work on.
 
-`start FOLDER GATEWAY` and `stop FOLDER` begin and end the brokers; `tasks FOLDER shop=w1,w2 ...` writes what each
-task is to be; `copied FOLDER TOPIC` proves that records written to the source now arrive on the target.
+`start FOLDER GATEWAY` and `stop FOLDER` begin and end the brokers, and a producer of numbered records; `tasks FOLDER
+shop=w1,w2 ...` writes what each task is to be; `copied FOLDER TOPIC` proves that records written to the source now
+arrive on the target. `rotate FOLDER` gives kferry's user another password, `version FOLDER TASK` wants another version
+of Kafka for a task, and `complete FOLDER` ends the producer and proves that its records arrived, all and in order.
 """
 
 from __future__ import annotations
@@ -23,11 +25,15 @@ import yaml
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AclOperation, NewTopic, ResourcePatternType, ResourceType
 
+from kferry.ansible.archive import hash_file
 from kferry.domain import acls
 from kferry.domain.model import ClusterConfig, ClusterKind, Role, TaskSpec, WorkerSpec
+from kferry.domain.planning.sizing import connector_tasks_max
 from kferry.engine.secrets import jaas
+from support.another_version import another_version
 from support.remote_task import write_task_file
 from support.secured_brokers import SecuredBrokers
+from support.traffic import Traffic, numbered_records, repeats_of
 from support.waiting import wait_until
 
 MIGRATION_ID = "k3f9x2"
@@ -37,14 +43,19 @@ GROUPS = {"shop": ("billing",), "hr": ()}
 REST_PORTS = {"shop": 18083, "hr": 18093}
 METRICS_PORT_DISTANCE = 1317
 HEAP_BYTES = 384 * 2**20
-PARTITIONS, RECORDS = 2, 50
+PARTITIONS, RECORDS = 4, 50
 PROTOCOLS = {Role.SOURCE: "SASL_SSL", Role.TARGET: "SASL_PLAINTEXT"}
 MECHANISM = "SCRAM-SHA-512"
 # what a properties file, a shell or a template would take for more than characters
 HOSTILE = " \\ ${x} {{ 7*7 }} 'ä\""
 
+# the task that a producer with numbers writes to, from the start to `complete`
+NUMBERED, NUMBERED_PER_SECOND = "shop", 100
+
 READY = "stage.ready"
-START_SECONDS, STOP_SECONDS, COPY_SECONDS = 180.0, 40.0, 90.0
+# what the running stage is asked for: a file that it takes away when that is done
+ASKED, CONFIRMED = "stage.asked", "stage.confirmed.json"
+START_SECONDS, STOP_SECONDS, COPY_SECONDS, ANSWER_SECONDS = 180.0, 40.0, 90.0, 60.0
 
 
 def start(folder: Path, gateway: str) -> None:
@@ -76,10 +87,38 @@ def serve(folder: Path, gateway: str) -> None:
     with SecuredBrokers(folder / "brokers", gateway, users=passwords) as brokers:
         _set_stage(brokers)
         _write_directory(folder, brokers)
-        _commit(_stage(folder))
-        (folder / READY).touch()
-        while psutil.pid_exists(owner):
-            time.sleep(1)
+        stage = _stage(folder)
+        _commit(stage)
+        traffic = Traffic(_client(stage, Role.SOURCE), TOPICS[NUMBERED], PARTITIONS, NUMBERED_PER_SECOND)
+        try:
+            (folder / READY).touch()
+            while psutil.pid_exists(owner):
+                _answer(folder, brokers, traffic)
+                time.sleep(0.2)
+        finally:
+            traffic.stop()
+
+
+def _answer(folder: Path, brokers: SecuredBrokers, traffic: Traffic) -> None:
+    """Do what was asked of the stage; only this process may change the brokers' users or end the traffic."""
+    asked = folder / ASKED
+    if not asked.is_file():
+        return
+    if asked.read_text(encoding="utf-8") == "rotate":
+        brokers.add_user(USER, secrets.token_hex(8) + HOSTILE)
+        _write_secrets(folder, brokers, _stage(folder))
+    else:
+        traffic.stop()
+        (folder / CONFIRMED).write_text(json.dumps(traffic.confirmed), encoding="utf-8")
+    asked.unlink()
+
+
+def ask(folder: Path, what: str) -> None:
+    """Ask the running stage, and wait until it is done."""
+    _write_private(folder / ASKED, what)
+    wait_until(
+        lambda: not (folder / ASKED).exists(), ANSWER_SECONDS, f"the stage does: {what} ({folder / 'stage.log'})"
+    )
 
 
 def stop(folder: Path) -> None:
@@ -139,19 +178,25 @@ def _write_directory(folder: Path, brokers: SecuredBrokers) -> None:
     }
     (private / "fleet.json").write_text(json.dumps(request), encoding="utf-8")
 
-    _write_private(folder / "kferry.password", brokers.passwords[USER])
     stage = {
         "bootstrap": {role.value: bootstrap[role] for role in Role},
         "ca": str(brokers.ca_path),
         "password": brokers.passwords[APPLICATION],
+        "rest_password": secrets.token_hex(8) + HOSTILE,
     }
-    values = {"KFERRY_SECRET_REST_PASSWORD": secrets.token_hex(8) + HOSTILE}
+    _write_secrets(folder, brokers, stage)
+    _write_private(folder / "stage.json", json.dumps(stage))
+
+
+def _write_secrets(folder: Path, brokers: SecuredBrokers, stage: Mapping[str, Any]) -> None:
+    """What the plays get in their environment, and the file that the task files' reference points at."""
+    _write_private(folder / "kferry.password", brokers.passwords[USER])
+    values = {"KFERRY_SECRET_REST_PASSWORD": stage["rest_password"]}
     for role in Role:
         values[f"KFERRY_SECRET_{role.name}_JAAS"] = jaas(_cluster(folder, stage, role))
         values[f"KFERRY_SECRET_{role.name}_PASSWORD"] = brokers.passwords[USER]
     values["KFERRY_SECRET_SOURCE_CA"] = brokers.ca_path.read_text(encoding="utf-8")
     _write_private(folder / "play-secrets.json", json.dumps(values))
-    _write_private(folder / "stage.json", json.dumps(stage))
 
 
 def _commit(stage: Mapping[str, Any]) -> None:
@@ -189,10 +234,51 @@ def write_tasks(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
             )
             for names in (hosts, gone)
         )
+        tasks_max = connector_tasks_max(PARTITIONS, len(staying))
         spec = TaskSpec(
-            task, MIGRATION_ID, task, 1, (TOPICS[task],), GROUPS[task], staying, 1, is_remote=True, leaving=leaving
+            task,
+            MIGRATION_ID,
+            task,
+            1,
+            (TOPICS[task],),
+            GROUPS[task],
+            staying,
+            tasks_max,
+            is_remote=True,
+            leaving=leaving,
         )
         write_task_file(path, spec, _cluster(folder, stage, Role.SOURCE), _cluster(folder, stage, Role.TARGET))
+
+
+def want_another_version(folder: Path, task: str) -> None:
+    """Let the task file name another version of the distribution; its workers stay."""
+    path = folder / "tasks" / f"{task}.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    archive = another_version(Path(document["kafka"]["archive"]), folder)
+    document["kafka"] |= {"archive": str(archive), "sha256": hash_file(archive)}
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def complete(folder: Path) -> None:
+    """End the producer; all its records must be on the target, in order. Says how many came again."""
+    ask(folder, "end the traffic")
+    stage, topic = _stage(folder), TOPICS[NUMBERED]
+    confirmed = {int(number): count for number, count in json.loads((folder / CONFIRMED).read_text()).items()}
+
+    def copies() -> dict[int, list[int]]:
+        return numbered_records(_client(stage, Role.TARGET), topic, PARTITIONS)
+
+    def all_are_there() -> bool:
+        return all(len(set(numbers)) >= confirmed[number] for number, numbers in copies().items())
+
+    wait_until(all_are_there, COPY_SECONDS, f"{sum(confirmed.values())} numbered records of {topic} arrive")
+    repeats = sum(repeats_of(numbers, confirmed[number]) for number, numbers in copies().items())
+    total = sum(confirmed.values())
+    # a killed worker copies again what it copied since its last flush; nothing here is a kill, but for a rotation:
+    # while the new password is on its way, workers can't save their positions
+    if not total or repeats > total / 4:
+        raise SystemExit(f"Of {total} records {repeats} came again.")
+    sys.stdout.write(f"{total} records arrived in order, {repeats} of them again\n")
 
 
 def copied(folder: Path, topic: str) -> None:
@@ -271,6 +357,12 @@ def main(arguments: Sequence[str]) -> None:
         write_tasks(place, {task: hosts.split(",") for task, _, hosts in pairs})
     elif command == "copied":
         copied(place, *rest)
+    elif command == "rotate":
+        ask(place, "rotate")
+    elif command == "version":
+        want_another_version(place, *rest)
+    elif command == "complete":
+        complete(place)
     else:
         raise SystemExit(f"unknown command {command!r}; see the module's first lines")
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support import leftovers, waiting
@@ -17,6 +18,9 @@ from support import leftovers, waiting
 _KEPT = ("KFERRY_CACHE_DIR", "KFERRY_MAVEN_BASE", "KFERRY_DEBUG", "KFERRY_PYTHON", leftovers.SESSION_VARIABLE)
 _KEPT_PREFIX = "KFERRY_TEST_"
 _ALONE = ("lab", "hosts")
+# No test asserts how fast a machine is: an example may take as long as it takes.
+hypothesis.settings.register_profile("kferry", deadline=None)
+hypothesis.settings.load_profile("kferry")
 _END_DEADLINE_SECONDS = float(os.environ.get("KFERRY_TEST_END_DEADLINE_SECONDS", "15"))
 
 
@@ -67,6 +71,12 @@ def short_path() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kft-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whatever runs the whole terminal interface has the marker `thorough`."""
+    if "make_app" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.thorough)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,6 +16,17 @@ from support.ssh_fleet import Fleet
 from support.test_hosts import TestHost, TestHosts
 
 _LEFT_OUT = pytest.StashKey[str]()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints a measurement that is to be seen where the test passes, too."""
+
+    def line(words: str) -> None:
+        with capsys.disabled():
+            print(f"\n   {words}", end="", flush=True)  # noqa: T201
+
+    return line
 
 
 @pytest.fixture(scope="session")

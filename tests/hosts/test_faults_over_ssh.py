@@ -15,11 +15,11 @@ import pytest
 from kferry.ansible.dist import Distribution
 from support.fleet_run import FleetRun
 from support.secured_brokers import SecuredBrokers
-from support.ssh_fleet import ROOT, SECRETS, Fleet, Outcome
+from support.ssh_fleet import ROOT, SECRETS, Fleet, Outcome, remove_all
 from support.test_hosts import TestHost, TestHosts
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.wide, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -83,16 +83,6 @@ class Playing(threading.Thread):
         self.outcome = self._play()
 
 
-def remove_all(host: TestHost) -> None:
-    """Whatever other tests installed: the machine is as new but for Java."""
-    script = (
-        "systemctl stop 'kferry-worker@*' 2>/dev/null; rm -rf /opt/kferry /etc/systemd/system/kferry-worker@*; "
-        "rm -f /etc/systemd/system/multi-user.target.wants/kferry-worker@*; systemctl daemon-reload; "
-        "for account in $(cut -d: -f1 /etc/passwd | grep ^kferry-); do userdel $account; done; true"
-    )
-    host.exec(["sh", "-c", script])
-
-
 def test_a_line_that_breaks_in_mid_play_fails_that_machine_only(fleet: Fleet, hosts: list[TestHost]) -> None:
     first, second = hosts
     for host in hosts:
@@ -121,6 +111,7 @@ def test_a_line_that_breaks_in_mid_play_fails_that_machine_only(fleet: Fleet, ho
     assert second.exec(["systemctl", "is-active", "kferry-worker@shop-w2.service"]).stdout.strip() == "active"
 
 
+@pytest.mark.wide
 def test_connectors_are_reached_over_the_machine_that_answers(fleet: Fleet, hosts: list[TestHost]) -> None:
     first, second = hosts
     for host in hosts:
@@ -186,6 +177,7 @@ def test_a_locked_package_manager_is_waited_for_and_named(
         host_factory.remove(host)
 
 
+@pytest.mark.wide
 def test_nobody_asks_for_a_password(fleet: Fleet, hosts: list[TestHost]) -> None:
     """A machine that wants a password of SSH fails at once instead of waiting for somebody to type it."""
     fleet.use(hosts[:1], ansible_user="nobody-here")

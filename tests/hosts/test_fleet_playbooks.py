@@ -19,6 +19,8 @@ from kferry.ansible.host_keys import JumpHost, Target, scan
 from kferry.domain.errors import KferryError
 from kferry.domain.fleet import Needs, judge
 from kferry.domain.host_keys import KeyState, compare
+from kferry.engine.clusters import Clusters
+from kferry.engine.secrets import preflight_environment
 from kferry.store.fleet_files import BrokerSecurity, FleetRequest, load_report, write_request
 from kferry.store.known_hosts import keys_of, pin
 from kferry.store.paths import Layout
@@ -185,6 +187,38 @@ def test_a_machine_is_measured_and_left_as_it_is(fleet: Fleet, secured_brokers: 
     assert verdict.usable is False
     assert any("refuses the login" in reason for reason in verdict.reasons), verdict
     assert any("does not answer" in reason for reason in verdict.reasons), verdict
+
+
+def test_a_machine_shows_the_brokers_the_client_certificate(fleet: Fleet, secured_brokers: SecuredBrokers) -> None:
+    certificate, key = secured_brokers.client_certificate("kferry")
+    clusters = {
+        broker.role: {
+            "kind": "apache_kafka",
+            "bootstrap_servers": broker.listener("SSL"),
+            "security_protocol": "SSL",
+            "ssl_ca": str(secured_brokers.ca_path),
+            "ssl_certificate": str(certificate),
+            "ssl_key": f"file:{key}",
+        }
+        for broker in secured_brokers.both
+    }
+    fleet.layout.clusters.parent.mkdir(parents=True)
+    fleet.layout.clusters.write_text(yaml.safe_dump({"kferry_clusters": clusters}))
+    brokers = {broker.role: [broker.listener("SSL")] for broker in secured_brokers.both}
+    write_request(fleet.layout, FleetRequest(brokers, {role: BrokerSecurity("SSL") for role in brokers}))
+
+    secrets = preflight_environment(Clusters(fleet.layout))  # what the engine hands to this play
+    _, output, stats = fleet.play("preflight.yml", "--limit", "f1", **secrets)
+    assert (stats["f1"]["changed"], stats["f1"]["failed"]) == (0, 0), output
+    report = load_report(fleet.layout, "f1")
+    assert report is not None and judge(report, Needs("k3f9x2", 512 * 1024**2)).usable is True, report
+    assert {(probe.role, probe.ok) for probe in report.brokers} == {("source", True), ("target", True)}
+    kept = (fleet.layout.fleet / "f1.json").read_text() + output
+    assert key.read_text().splitlines()[1] not in kept, "the key stays in the environment"
+
+    fleet.one("preflight.yml", **{name: text for name, text in secrets.items() if name.endswith("_CA")})
+    verdict = judge(load_report(fleet.layout, "f1"), Needs("k3f9x2", 512 * 1024**2))
+    assert verdict.usable is False and any("client certificate" in reason for reason in verdict.reasons), verdict
 
 
 def test_a_machine_without_sudo_is_measured_all_the_same(fleet: Fleet) -> None:

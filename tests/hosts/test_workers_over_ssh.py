@@ -24,7 +24,7 @@ from support.ssh_fleet import PASSWORD, PORTS, ROOT, SECRETS, Fleet
 from support.test_hosts import ACCOUNT, TestHost, TestHosts
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.wide, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def link(host: TestHost, worker: str, name: str) -> str:
     return str(host.exec(["readlink", f"{ROOT}/{worker}/{name}"], check=False).stdout.strip())
 
 
+@pytest.mark.wide
 def test_two_tasks_are_installed_and_kept_apart(fleet: Fleet, installed: list[TestHost]) -> None:
     first, _ = installed
     again = fleet.play("workers")
@@ -138,6 +139,7 @@ def test_a_wrong_sudo_password_is_a_sentence(fleet: Fleet, installed: list[TestH
     assert "right horse" not in allowed.output
 
 
+@pytest.mark.wide
 def test_a_rolling_restart_leaves_a_worker_that_answers(fleet: Fleet, installed: list[TestHost]) -> None:
     created = fleet.play("task", "-e", "kferry_task=shop")
     assert (created.rc, created.changed) == (0, 1), created.output
@@ -183,6 +185,7 @@ def repacked(distribution: Distribution, folder: Path) -> tuple[Path, str]:
     return archive, hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
+@pytest.mark.wide
 def test_upgrade_and_back(fleet: Fleet, installed: list[TestHost], distribution: Distribution, tmp_path: Path) -> None:
     archive, sha256 = repacked(distribution, tmp_path)
     kafka = fleet.kafka | {"archive": str(archive), "sha256": sha256}
@@ -218,6 +221,7 @@ def test_upgrade_and_back(fleet: Fleet, installed: list[TestHost], distribution:
     assert (repeated.rc, repeated.changed) == (0, 0), repeated.output
 
 
+@pytest.mark.wide
 def test_scaling_in_removes_what_the_worker_had(fleet: Fleet, installed: list[TestHost]) -> None:
     _, second = installed
     fleet.write("shop", installed, absent=("shop-w2",))
@@ -230,6 +234,7 @@ def test_scaling_in_removes_what_the_worker_had(fleet: Fleet, installed: list[Te
     assert fleet.play("scale", "-e", "kferry_task=shop").changed == 0
 
 
+@pytest.mark.wide
 def test_debian_13_is_a_worker_too(fleet: Fleet, host_factory: TestHosts) -> None:
     [host] = host_factory.start("w13", release="trixie")
     try:

@@ -41,7 +41,7 @@ def connector_task_workers(run: LabRun) -> set[str]:
 
 def test_a_worker_killed_in_mid_copy_leaves_nothing_lost(lab_run: LabRun) -> None:
     operation_id = lab_run.ask("create_task", {"batch": BATCH})
-    wait_until(lambda: copied_sum(lab_run) > 0, 120, "the copy has begun")
+    wait_until(lambda: copied_sum(lab_run) > 0, 300, "the copy has begun")
     kill_worker(lab_run)
     lab_run.done(operation_id)
     lab_run.caught_up(BATCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from confluent_kafka.admin import AclOperation, NewTopic, ResourcePatternType, ResourceType
 
 from kferry.domain.access import ClientQuota, ScramUser
+from kferry.domain.clean_up import What, unused
 from kferry.domain.errors import KferryError
 from kferry.domain.model import (
     Capability,
@@ -188,6 +190,56 @@ def test_a_topic_made_anew_is_seen_as_another(admin: ClusterAdmin, cluster: Clus
     assert {item.name: item.words for item in diff.topics_changed}["again.grows"] == ("1 → 3 partitions",)
 
 
+# ---- when all partitions were written to -----------------------------------------------------------------------------
+
+
+def put(cluster: ClusterConfig, name: str, counts: dict[int, int], days_ago: float) -> None:
+    """Some records into each of these partitions, all of that age."""
+    producer = ck.Producer({"bootstrap.servers": cluster.bootstrap_servers, **_QUIET})
+    stamp_ms = int((time.time() - days_ago * 86_400) * 1000)
+    for partition, count in counts.items():
+        for _ in range(count):
+            producer.produce(name, b"x" * 100, partition=partition, timestamp=stamp_ms)
+    assert producer.flush(30) == 0
+
+
+def unused_topics(found: Scan) -> set[str]:
+    return set(unused(found, now_ms=found.taken_at_ms).names(What.TOPIC))
+
+
+def test_a_topic_written_yesterday_in_a_small_partition_is_not_unused(
+    admin: ClusterAdmin, cluster: ClusterConfig
+) -> None:
+    full = dict.fromkeys(range(11), 20)
+    for name in ("wide.written", "wide.quiet", "wide.backdated"):
+        make(admin, name, 12, retention_ms="-1")
+        put(cluster, name, full, 30)
+        put(cluster, name, {11: 3}, 1 if name == "wide.written" else 30)
+    make(admin, "wide.few", 12, retention_ms="-1")
+    put(cluster, "wide.few", {2: 100, 7: 1}, 30)
+    first = scan(cluster, options=quick())
+    written, quiet, few = (first.topic(f"wide.{name}") for name in ("written", "quiet", "few"))
+    assert written is not None and quiet is not None and few is not None
+    day_ms = 86_400_000
+    # eight are looked into, and no more is claimed
+    assert (written.sampled_partitions, quiet.sampled_partitions, few.sampled_partitions) == (8, 8, 12)
+    assert written.quiet_since_ms is None
+    assert written.last_timestamp_ms == pytest.approx(first.taken_at_ms - day_ms, abs=60_000)
+    assert quiet.quiet_since_ms == first.taken_at_ms - 7 * day_ms
+    assert unused_topics(first) >= {"wide.quiet", "wide.backdated", "wide.few"}
+    assert "wide.written" not in unused_topics(first)
+    reasons = {item.name: item.reason for item in unused(first, now_ms=first.taken_at_ms).found}
+    assert reasons["wide.few"].startswith("Its newest record is 30 days old")
+    assert reasons["wide.quiet"].startswith("None of its partitions holds a record that is younger than 7 days")
+
+    put(cluster, "wide.backdated", {11: 1}, 60)  # its timestamp says nothing of when it was written
+    second = scan(cluster, options=quick(before=first))
+    assert not {"wide.written", "wide.backdated"} & unused_topics(second)
+    third = scan(cluster, options=quick(before=second))
+    assert not {"wide.written", "wide.backdated"} & unused_topics(third)  # it is remembered
+    assert {"wide.quiet", "wide.few"} <= unused_topics(third)
+
+
 # ---- cut off and gone on with --------------------------------------------------------------------------------------
 
 
@@ -261,6 +313,35 @@ def test_a_scan_that_is_cut_off_shows_what_it_found_and_goes_on(
     assert len(scan_files.kept(migration.layout, Role.SOURCE)) == 2
 
 
+def test_a_scan_that_goes_on_after_an_outage_keeps_none_of_its_failures(
+    admin: ClusterAdmin, cluster: ClusterConfig, migration: Any
+) -> None:
+    make(admin, "outage.a", 2)
+    produce(cluster, "outage.a", 10, 2)
+    for name in ("outage-a", "outage-b"):
+        admin.write_committed(name, [CommittedOffset("outage.a", 0, 1)])
+    whole = scan(cluster, options=quick())
+    topics = tuple(
+        replace(topic, partitions=(), error="broker 1 does not answer") if topic.name == "outage.a" else topic
+        for topic in whole.topics
+    )
+    groups = tuple(
+        replace(group, committed=(), error="COORDINATOR_NOT_AVAILABLE") if group.group_id == "outage-a" else group
+        for group in whole.groups
+    )
+    failed = replace(whole, topics=topics, groups=groups, complete=False)
+    migration.journal.put_document("scan_partial", "source", codec.dump(failed))
+    context = step_context(migration, resume=True)
+    ScanSource().act(context)
+    assert context.notes["summary"]["taken_over"] == len(whole.topics) - 1
+    found = codec.load(Scan, migration.journal.document("scan", "source"))
+    assert found.complete
+    read, group = found.topic("outage.a"), found.group("outage-a")
+    assert read is not None and group is not None
+    assert (read.error, read.record_span) == (None, 10)
+    assert (group.error, len(group.committed)) == (None, 1)
+
+
 def test_only_the_cluster_that_was_asked_for_is_scanned(migration: Any) -> None:
     context = step_context(migration, role="target")
     ScanSource().act(context)
@@ -284,6 +365,47 @@ def test_a_cluster_that_freezes_does_not_hold_a_cancel_up(broker: TestBroker, cl
         assert time.monotonic() - moments[0] < 4
     finally:
         broker.resume()
+
+
+def test_under_throttling_a_scan_is_slow_but_whole_or_says_what_it_lacks(
+    admin: ClusterAdmin, cluster: ClusterConfig
+) -> None:
+    names = [f"slow.{number}" for number in range(6)]
+    for name in names:
+        make(admin, name, 2)
+        produce(cluster, name, 400, 2)
+    limits = {"consumer_byte_rate": 8_000.0, "request_percentage": 1.0}
+    everybody: dict[str, str | None] = {"client-id": None}
+    set_to = [QuotaChange.of(everybody, key, value) for key, value in limits.items()]
+    assert set(quotas.alter(cluster, set_to).values()) == {None}
+    try:
+        started = time.monotonic()
+        found = scan(cluster, options=quick())
+        assert time.monotonic() - started < 150
+        assert found.complete
+        for name in names:
+            topic = found.topic(name)
+            assert topic is not None
+            assert topic.record_span == 400  # offsets are not records: they are known
+            is_sampled = topic.last_timestamp_ms is not None and topic.mean_record_bytes == pytest.approx(100)
+            assert is_sampled or "records: " in (topic.error or "")
+        lacking = [topic.name for topic in found.topics if topic.error]
+        assert not lacking or any(note.startswith("Records of") for note in found.notes)
+
+        cancelled = threading.Event()
+        moments: list[float] = []
+
+        def cancel_soon(what: str, _done: int, _total: int) -> None:
+            if what == "topics" and not moments:
+                moments.append(time.monotonic() + 1.0)
+                threading.Timer(1.0, cancelled.set).start()
+
+        with pytest.raises(KferryError):
+            scan(cluster, on_progress=cancel_soon, cancelled=cancelled.is_set, options=quick())
+        assert time.monotonic() - moments[0] < 4
+    finally:
+        unset = [QuotaChange.of(everybody, key, None) for key in limits]
+        wait_until(lambda: set(quotas.alter(cluster, unset).values()) == {None}, 60, "the limits are gone")
 
 
 # ---- rights --------------------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,48 +32,20 @@ from kferry.store.settings_file import write_new
 from support.engine_run import EngineRun
 from support.secured_brokers import SecuredBrokers
 from support.test_hosts import TestHost, TestHosts
+from support.traffic import numbered_records, repeats_of
 from support.waiting import wait_until
 
 # Found anywhere but in the files made for it, this is a leak; its characters run where a value is taken for more.
 CANARY = "Canary-7f3a{{7*7}}\"'$(touch /tmp/PWNED)\\n `id`"
 TOPIC, PARTITIONS = "shop.orders", 6
+# a legal name, and an option where it is not kept from being one
+HOSTILE_TOPIC, HOSTILE_RECORDS = "-rf.--config", 20
+TOPICS = (TOPIC, HOSTILE_TOPIC)
 # what looks like a template, a shell line or an option is a name like any other
 HOSTILE_GROUP = "{{ lookup('pipe', 'touch /tmp/PWNED') }} $(id) \"'\\ -x"
 GROUPS = ("billing", HOSTILE_GROUP)
 USER, APPLICATION = "kferry", "app"
 MARK = "KFERRY_TEST_FLEET_RUN"
-
-
-class Traffic:
-    """A producer that numbers its records per partition and remembers which of them the broker has confirmed."""
-
-    def __init__(self, config: Mapping[str, Any], records_per_second: int = 400) -> None:
-        self.confirmed: dict[int, int] = defaultdict(int)  # partition -> records
-        self._producer = Producer({**config, "enable.idempotence": True, "linger.ms": 20})
-        self._pause_seconds = 1 / records_per_second
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="traffic")
-        self._thread.start()
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            partition, sequence = number % PARTITIONS, number // PARTITIONS
-            self._producer.produce(
-                TOPIC, value=f"{sequence}".encode(), key=b"k", partition=partition, on_delivery=self._delivered
-            )
-            self._producer.poll(0)
-            number += 1
-            time.sleep(self._pause_seconds)
-        self._producer.flush(30)
-
-    def _delivered(self, error: Any, message: Any) -> None:
-        assert error is None, error
-        self.confirmed[message.partition()] += 1
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
 
 
 class FleetRun(EngineRun):
@@ -113,6 +86,7 @@ class FleetRun(EngineRun):
         hosts = {
             host.name: {**self._factory.variables(host), "kferry_zone": f"zone-{host.name}"} for host in self.hosts
         }
+        hosts[self.hosts[-1].name]["kferry_rest"] = "direct"
         self.layout.clusters.parent.mkdir(parents=True)
         self.layout.clusters.write_text(yaml.safe_dump({"kferry_clusters": clusters}), encoding="utf-8")
         (self.layout.inventory / "hosts.yml").write_text(
@@ -125,7 +99,7 @@ class FleetRun(EngineRun):
         path.touch(mode=0o600)
         path.write_text(password, encoding="utf-8")
 
-    def kferry(self, *words: str, deadline_seconds: float = 420) -> str:
+    def kferry(self, *words: str, deadline_seconds: float = 900) -> str:
         """Run a command line as an operator does in a script; it must end well. What it printed as data."""
         command = [str(Path(sys.executable).with_name("kferry")), "-C", str(self.root), *words]
         done = subprocess.run(
@@ -145,20 +119,25 @@ class FleetRun(EngineRun):
         return broker.client_config(protocol, user=APPLICATION, password=self.brokers.passwords[APPLICATION])  # type: ignore[arg-type]
 
     def set_stage(self) -> None:
-        """Topic, applications' rights and a consumer group that has committed, on the source."""
+        """Topics and the applications' rights, on the source; the hostile topic gets its records."""
         every = (AclOperation.READ, AclOperation.WRITE, AclOperation.CREATE, AclOperation.DESCRIBE)
         for broker in self.brokers.both:
             broker.allow(APPLICATION, ResourceType.TOPIC, "*", *every)
             broker.allow(APPLICATION, ResourceType.GROUP, "*", AclOperation.READ)
-        topic = NewTopic(TOPIC, PARTITIONS, 1)
-        for future in self.brokers.admin_client("source").create_topics([topic]).values():
+        topics = [NewTopic(TOPIC, PARTITIONS, 1), NewTopic(HOSTILE_TOPIC, 1, 1)]
+        for future in self.brokers.admin_client("source").create_topics(topics).values():
             future.result(30)
+        producer = Producer(self.application("source"))
+        for number in range(HOSTILE_RECORDS):
+            producer.produce(HOSTILE_TOPIC, value=f"{number}")
+        assert producer.flush(60) == 0
 
     def commit(self, group_id: str, offset: int) -> None:
-        """Let a consumer group have committed this offset in every partition of the topic."""
+        """Let a consumer group have committed this offset in every partition of both topics."""
         consumer = Consumer({**self.application("source"), "group.id": group_id, "enable.auto.commit": False})
         try:
             places = [TopicPartition(TOPIC, partition, offset) for partition in range(PARTITIONS)]
+            places.append(TopicPartition(HOSTILE_TOPIC, 0, offset))
             consumer.commit(offsets=places, asynchronous=False)
         finally:
             consumer.close()
@@ -203,24 +182,38 @@ class FleetRun(EngineRun):
 
     def target_records(self) -> dict[int, list[int]]:
         """The numbers of all records on the target, per partition, in their order."""
-        consumer = Consumer({**self.application("target"), "group.id": "reader", "enable.partition.eof": True})
-        found: dict[int, list[int]] = {partition: [] for partition in range(PARTITIONS)}
+        return numbered_records(self.application("target"), TOPIC, PARTITIONS)
+
+    def repeats(self) -> int:
+        """How many records came to the target again so far; fails where one is missing or overtook another."""
+        return sum(repeats_of(found, max(found, default=-1) + 1) for found in self.target_records().values())
+
+    def hostile_records(self) -> int:
+        """How many records of the hostile topic are on the target."""
+        consumer = Consumer({**self.application("target"), "group.id": "reader"})
         try:
-            places = [TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)]
-            consumer.assign(places)
-            ends = {place.partition: consumer.get_watermark_offsets(place, 30)[1] for place in places}
-            left = {partition for partition, end in ends.items() if end}
-            deadline = time.monotonic() + 60
-            while left and time.monotonic() < deadline:
-                message = consumer.poll(1)
-                if message is None or message.error():
-                    continue
-                found[message.partition()].append(int(message.value()))
-                if message.offset() >= ends[message.partition()] - 1:
-                    left.discard(message.partition())
-            assert not left, f"partitions {sorted(left)} could not be read to their ends"
+            return int(consumer.get_watermark_offsets(TopicPartition(HOSTILE_TOPIC, 0), 30)[1])
         finally:
             consumer.close()
+
+    def rest_answers(self, task: str) -> dict[str, str]:
+        """What a worker's REST says to the account, word for word: path -> body."""
+        password = self.layout.rest_password(task).read_text(encoding="utf-8").strip()
+        login = base64.b64encode(f"kferry:{password}".encode()).decode()
+        (url, *_) = json.loads(self.layout.task(task).read_text(encoding="utf-8"))["rest_urls"]
+        found = {}
+
+        def ask(path: str) -> str:
+            headers = {"Authorization": f"Basic {login}"}
+            request = urllib.request.Request(f"{url}{path}", headers=headers)  # noqa: S310  (http, written by kferry)
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  (http, written by kferry)
+                found[path] = answer.read().decode()
+            return found[path]
+
+        everything = json.loads(ask("/connectors?expand=info&expand=status"))
+        for name in everything:
+            for part in ("config", "tasks"):
+                ask(f"/connectors/{name}/{part}")
         return found
 
     def records_of_connect(self) -> list[bytes]:
@@ -254,20 +247,13 @@ class FleetRun(EngineRun):
         document = json.loads(self.layout.task(task).read_text(encoding="utf-8"))
         return [worker for worker in document["workers"] if worker["state"] == "started"]
 
+    def host_of(self, worker: Mapping[str, Any]) -> TestHost:
+        return next(host for host in self.hosts if host.name == worker["host"])
+
     def units(self, host: TestHost) -> list[str]:
         """Worker units that are active on a machine."""
         done = host.exec(["systemctl", "list-units", "--plain", "--no-legend", "--state=active", "kferry-worker@*"])
         return [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
-
-
-def repeats_of(records: Sequence[int], count: int) -> int:
-    """How many records came again; fails where one is missing or a new one came before an older one."""
-    assert set(records) == set(range(count)), f"missing: {sorted(set(range(count)) - set(records))[:10]}"
-    seen = -1
-    for number in records:  # a repeat goes back; what is new must be the next one
-        assert number <= seen + 1, f"{number} came right after {seen}"
-        seen = max(seen, number)
-    return len(records) - count
 
 
 class CommandLines(threading.Thread):
@@ -327,6 +313,21 @@ def running(root: Path, factory: TestHosts, hosts: Sequence[TestHost]) -> Iterat
                 run.session.close()
                 os.environ.pop(MARK, None)
                 processes.end(processes.Belongings(frozenset({mark}), (run.root,)))
+
+
+@contextmanager
+def killed(host: TestHost, worker: str) -> Iterator[float]:
+    """A worker's process gets SIGKILL, and systemd may not start it again until the end; when that was (monotonic)."""
+    unit = f"kferry-worker@{worker}.service"
+    host.exec(["systemctl", "mask", "--runtime", unit])
+    try:
+        at = time.monotonic()
+        host.exec(["systemctl", "kill", "--signal=KILL", unit])
+        state = ["systemctl", "show", "--property=ActiveState", "--value", unit]
+        wait_until(lambda: host.exec(state).stdout.strip() == "failed", 20, f"{unit} is dead")
+        yield at
+    finally:
+        host.exec(["systemctl", "unmask", "--runtime", unit])
 
 
 def wait_active(run: FleetRun, host: TestHost, count: int, deadline_seconds: float = 60) -> None:

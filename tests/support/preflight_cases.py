@@ -7,6 +7,8 @@ from dataclasses import replace
 from kferry.domain.model import (
     Broker,
     Capability,
+    ClusterConfig,
+    ClusterKind,
     GroupKind,
     GroupMember,
     GroupState,
@@ -20,6 +22,7 @@ from support.preflight_facts import (
     IAM,
     INTERNAL,
     LIMIT,
+    LONGER,
     OLD,
     SMALL,
     TLS,
@@ -37,6 +40,19 @@ from support.preflight_facts import (
     with_settings,
 )
 from support.scans import DAY_MS, NOW_MS, group, lab_scan, scan, topic
+
+
+def configured(
+    key: str, value: str, words: str, *, is_harmless: bool = False, **fields: object
+) -> tuple[str, PreflightFacts, str, str, str]:
+    """A topic with one config that is not taken over."""
+    made = source(topic("a", configs={key: value}), **fields)
+    return (
+        ("target-config-refused", made, "info", "topics", words)
+        if is_harmless
+        else ("target-config-refused", made, "warn", key, words)
+    )
+
 
 # check, facts, expected severity ("" = no finding), subject, words in evidence or fix
 CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
@@ -134,12 +150,36 @@ CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
     ("target-config-refused", facts(), "", "", ""),
     (
         "target-config-refused",
-        source(topic("a", configs={"confluent.tier": "x"})),
-        "info",
-        "topics",
-        "confluent.tier of a",
+        source(topic("a", configs={"retention.ms": "1", "cleanup.policy": "compact", "segment.bytes": "1048576"})),
+        "",
+        "",
+        "",
     ),
-    ("target-config-refused", source(topic("a", configs={"remote.storage.enable": "false"})), "", "", ""),
+    configured("confluent.tier.enable", "true", "a config of the source's vendor"),
+    configured("flush.messages", "1", "flush.messages=1 is set on a."),
+    configured("message.timestamp.before.max.ms", "1000", "Which timestamps are refused"),
+    configured("local.retention.ms", "1000", "tiered storage"),
+    configured("remote.storage.enable", "true", "AutoMQ refuses it"),
+    configured("min.insync.replicas", "2", "fewer brokers hold"),
+    configured("acme.shredding", "on", "does not know what it does"),
+    configured("remote.storage.enable", "false", "remote.storage.enable of a.", is_harmless=True),
+    configured("flush.ms", str(2**63 - 1), "flush.ms of a.", is_harmless=True),
+    configured("preallocate", "true", "preallocate of a.", is_harmless=True),
+    configured("min.insync.replicas", "1", "min.insync.replicas of a.", is_harmless=True),
+    configured(
+        "min.insync.replicas",
+        "2",
+        "min.insync.replicas of a.",
+        is_harmless=True,
+        clusters=(ClusterConfig(Role.TARGET, ClusterKind.AUTOMQ, "automq:9092"),),
+    ),
+    (
+        "target-config-refused",
+        source(topic("a", configs={"flush.ms": "1"}), topic("b", configs={"flush.ms": "2"})),
+        "warn",
+        "flush.ms",
+        "(several values) is set on a, b",
+    ),
     ("target-quota", facts(), "", "", ""),
     (
         "target-quota",
@@ -248,7 +288,46 @@ CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
     ("retention-race", source(topic("a", end=None)), "unknown", "everything", "size of 1 topic"),
     ("retention-race", facts(copy_bytes_per_second=None), "unknown", "everything", "speed of the copy"),
     ("retention-race", planned(lab_scan(), copy_bytes_per_second=None), "unknown", "shop", "speed of the copy"),
+    ("retention-race", source(topic("a", end=10**6, effective=LONGER)), "", "", ""),
+    (
+        "retention-race",  # 1 GB in 333 seconds: at the assumed speed it would take 50
+        source(topic("a", end=10**6, effective=LONGER), copy_bytes_per_second=3e6, copy_speed_measured=True),
+        "block",
+        "a",
+        "1.0 GB at 3.0 MB/s (measured; 1 worker",
+    ),
+    (
+        "retention-race",
+        source(
+            topic("a", 8, end=250_000, effective=LONGER),
+            copy_bytes_per_second=3e6,
+            copy_speed_measured=True,
+            workers_per_task=4,
+        ),
+        "",
+        "",
+        "",
+    ),
+    (
+        "retention-race",
+        source(
+            topic("a", 8, end=250_000, effective=LONGER),
+            copy_bytes_per_second=3e6,
+            workers_per_task=4,
+            workers_of={"everything": 1},
+        ),
+        "block",
+        "a",
+        "1 worker;",
+    ),
     ("copy-speed", facts(), "", "", ""),
+    (
+        "copy-speed",
+        source(topic("a", records_per_second=1e4), copy_bytes_per_second=3e6, copy_speed_measured=True),
+        "block",
+        "everything",
+        "3.0 MB per second are copied by 1 worker (measured)",
+    ),
     ("copy-speed", source(topic("a", records_per_second=1e5)), "block", "everything", "50.0 MB per second come in"),
     ("copy-speed", source(topic("a", records_per_second=None)), "", "", ""),
     ("group-connect", facts(), "", "", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kferry.domain.access import Access, AclEntry, ClientQuota, ScramUser
+from kferry.domain.access_mapping import PrincipalMapping, PrincipalPattern
 from kferry.domain.model import (
     ActiveProducer,
     Broker,
@@ -18,8 +19,8 @@ from kferry.domain.model import (
     TransactionalId,
 )
 from kferry.domain.planning import drop_topic
-from kferry.domain.preflight import CONTROLLER, PreflightFacts, Probe
-from support.preflight_facts import TLS, cluster, facts, groups, planned, remote, source, target
+from kferry.domain.preflight import CONTROLLER, OwnDistribution, PreflightFacts, Probe
+from support.preflight_facts import TLS, cluster, facts, groups, planned, remote, source, target, with_settings
 from support.scans import BROKER_CONFIGS, DAY_MS, NOW_MS, group, scan, topic
 
 NOTHING = Access((), (), ())
@@ -30,6 +31,10 @@ READ = AclEntry("User:billing", "*", "topic", "a.x", "literal", "read", "allow")
 GROUP_READ = AclEntry("User:billing", "*", "group", "g", "prefixed", "read", "allow")
 ELSEWHERE = AclEntry("User:billing", "*", "topic", "other", "literal", "read", "allow")
 QUOTA = ClientQuota({"user": "billing"}, {"consumer_byte_rate": 1e6})
+TO_ACCOUNTS = PrincipalMapping(patterns=(PrincipalPattern("User:(.*)", r"User:acc-\1"),))
+READ_NOW = replace(READ, principal="User:acc-billing")
+QUOTA_NOW = ClientQuota({"user": "acc-billing"}, {"consumer_byte_rate": 1e6})
+U = ScramUser("u", ("SCRAM-SHA-512",))
 OLD_BROKERS = {**BROKER_CONFIGS, "log.message.format.version": "0.10.2-IV0"}
 MILLIONS = {"end": 10**8, "effective": {**COMPACT, "retention.ms": "-1"}}
 
@@ -84,8 +89,8 @@ def target_with(source_scan: Scan | None = None, **configs: str) -> PreflightFac
     return facts(source_scan, scan(role=Role.TARGET, broker_configs={**BROKER_CONFIGS, **keys}))
 
 
-def versions(here: str | None, there: str | None) -> PreflightFacts:
-    return facts(scan([topic("a.x")], version=here), scan(role=Role.TARGET, version=there))
+def versions(here: str | None, there: str | None, **fields: object) -> PreflightFacts:
+    return facts(scan([topic("a.x")], version=here), scan(role=Role.TARGET, version=there), **fields)
 
 
 HANGS = HangingTransaction("a", 1, 4711, 990, 90_000.0)
@@ -357,6 +362,24 @@ CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
     ("ecosystem-old-clients", versions("4.0", "4.1"), "", "", ""),
     ("ecosystem-old-clients", versions("2.0", "4.0"), "warn", "clients", "the source 2.0"),
     ("ecosystem-old-clients", versions("3.4", "4.0"), "info", "clients", "3.4"),
+    ("ecosystem-old-clients", versions("3.4", "3.9", clusters=(AUTOMQ,)), "info", "clients", "0.10 or newer"),
+    ("ecosystem-old-clients", versions("4.0", "3.9", clusters=(AUTOMQ,)), "", "", ""),
+    (
+        "ecosystem-old-clients",
+        facts(
+            scan([topic("a.x")], broker_configs={**BROKER_CONFIGS, "log.message.format.version": "0.9.0.1"}),
+            clusters=(AUTOMQ,),
+        ),
+        "warn",
+        "clients",
+        "format of 0.9",
+    ),
+    ("worker-kafka-version", facts(), "", "", ""),
+    ("worker-kafka-version", facts(distribution=OwnDistribution("k.tgz", "3.9.1")), "", "", ""),
+    ("worker-kafka-version", facts(distribution=OwnDistribution("k.tgz", "3.8.0")), "block", "distribution", "17232"),
+    ("worker-kafka-version", facts(distribution=OwnDistribution("k.tgz", "4.0.0")), "block", "distribution", "2.1"),
+    ("worker-kafka-version", facts(distribution=OwnDistribution("k.tgz", "odd")), "block", "distribution", "'odd'"),
+    ("worker-kafka-version", facts(distribution=OwnDistribution("k.tgz", None)), "info", "distribution", "fetched"),
     ("access-acls", facts(), "", "", ""),
     ("access-acls", access(Access((READ, GROUP_READ)), Access((READ, GROUP_READ))), "", "", ""),
     ("access-acls", access(Access((ELSEWHERE,)), Access(())), "", "", ""),
@@ -364,7 +387,64 @@ CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
     ("access-acls", access(Access((READ,)), Access()), "unknown", "target acls", "1 ACL"),
     ("access-acls", access(Access(), Access(), clusters=(LOGS_IN,)), "unknown", "source acls", "log in"),
     ("access-acls", access(Access(()), Access(()), clusters=(LOGS_IN,)), "info", "source acls", "both where"),
+    ("access-acls", access(Access((READ,)), Access((READ_NOW,)), mapping=TO_ACCOUNTS), "", "", ""),
+    (
+        "access-acls",
+        access(Access((READ,)), Access((READ,)), mapping=TO_ACCOUNTS),
+        "warn",
+        "acls",
+        "User:acc-billing (",
+    ),
+    (
+        "access-acls",
+        access(Access((READ,)), Access(()), mapping=PrincipalMapping(drop=frozenset({"User:billing"}))),
+        "",
+        "",
+        "",
+    ),
+    ("access-acls", access(Access((READ,)), Access(()), own_principals=frozenset({"User:billing"})), "", "", ""),
+    ("access-acls", access(Access((ELSEWHERE,)), Access(()), access_of_all=True), "warn", "acls", "1 topic ACL"),
+    ("access-acls", access(Access((READ,)), Access(()), access_error="line 3: no."), "warn", "access.yml", "line 3"),
+    (
+        "access-acls",
+        access(
+            Access((READ, replace(READ, principal="User:b"))),
+            Access(()),
+            mapping=PrincipalMapping({"User:b": "User:billing"}),
+        ),
+        "warn",
+        "access.yml",
+        "would both become",
+    ),
     ("access-scram-users", facts(), "", "", ""),
+    (
+        "access-scram-users",
+        access(Access(scram_users=(U,)), Access(scram_users=(replace(U, name="acc-u"),)), mapping=TO_ACCOUNTS),
+        "",
+        "",
+        "",
+    ),
+    (
+        "access-scram-users",
+        access(Access(scram_users=(U,)), Access(scram_users=(U,)), mapping=TO_ACCOUNTS),
+        "warn",
+        "scram users",
+        "acc-u (u on the source)",
+    ),
+    (
+        "access-quotas",
+        access(Access(quotas=(QUOTA,)), Access(quotas=(QUOTA_NOW,)), mapping=TO_ACCOUNTS),
+        "",
+        "",
+        "",
+    ),
+    (
+        "access-quotas",
+        access(Access(quotas=(QUOTA,)), Access(quotas=(replace(QUOTA, limits={"consumer_byte_rate": 5.0}),))),
+        "warn",
+        "quotas",
+        "a limit that differs",
+    ),
     (
         "access-scram-users",
         access(
@@ -465,4 +545,11 @@ CASES: list[tuple[str, PreflightFacts, str, str, str]] = [
         "target (longest)",
         "or more",
     ),
+    ("worker-heap", facts(), "", "", ""),
+    ("worker-heap", planned(scan([topic("a.x", 12)])), "", "", ""),
+    ("worker-heap", planned(scan([topic("a.x", 200)])), "warn", "a", "21 fit, each with"),
+    ("worker-heap", planned(scan([topic("a.x", 64)])), "warn", "a", "8 fit, each with 27"),
+    ("worker-heap", planned(scan([topic("a.x", 64)]), workers_per_task=8), "", "", ""),
+    ("worker-heap", planned(scan([topic("a.x", 200)]), workers_of={"a": 1}), "", "", ""),
+    ("worker-heap", with_settings(planned(scan([topic("a.x", 200)])), heap_bytes=6 * 2**30), "", "", ""),
 ]

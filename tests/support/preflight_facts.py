@@ -22,6 +22,7 @@ from support.scans import DAY_MS, NOW_MS, group, scan, topic
 
 HOST = WorkerHost("local-1", "127.0.0.1", True, 8 * 2**30, 20 * 2**30, "17.0.2")
 LIMIT = {"retention.ms": "60000"}
+LONGER = {"retention.ms": "240000"}
 BIG = {"max.message.bytes": "10485760"}
 SMALL = {"max.message.bytes": "1000"}
 

@@ -60,6 +60,7 @@ def topic(
         effective={**EFFECTIVE, **(effective or {})},
         first_timestamp_ms=NOW_MS - 3_600_000,
         last_timestamp_ms=NOW_MS - 1000,
+        sampled_partitions=partitions,
         mean_record_bytes=500.0,
         records_per_second=10.0,
         has_transactions=False,

@@ -79,19 +79,47 @@ class Fleet:
         return document
 
     def play(self, playbook: str, *arguments: str, env: dict[str, str] | None = None) -> Outcome:
-        content = find_content()
-        environment = content.environment({**os.environ, "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o BatchMode=yes"})
-        environment |= {"ANSIBLE_HOME": str(self.root / "ansible"), **(env or {})}
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(self.root / "inventory"), str(content.playbook(playbook)), *arguments],
+            self._command(playbook, *arguments),
             capture_output=True,
             text=True,
-            env=environment,
+            env=self._environment(env),
             cwd=self.root,
             stdin=subprocess.DEVNULL,
-            timeout=400,
+            timeout=600,
         )
         return Outcome(done.returncode, done.stdout + done.stderr)
+
+    def start(self, playbook: str, *arguments: str, env: dict[str, str], output: Path) -> subprocess.Popen[bytes]:
+        """The same play in a session of its own, for somebody who kills it."""
+        with output.open("ab") as log:
+            return subprocess.Popen(
+                self._command(playbook, *arguments),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(env),
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _command(self, playbook: str, *arguments: str) -> list[str]:
+        path = find_content().playbook(playbook)
+        return ["ansible-playbook", "-i", str(self.root / "inventory"), str(path), *arguments]
+
+    def _environment(self, more: dict[str, str] | None) -> dict[str, str]:
+        own = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o BatchMode=yes", "ANSIBLE_HOME": str(self.root / "ansible")}
+        return find_content().environment({**os.environ, **own}) | (more or {})
+
+
+def remove_all(host: TestHost) -> None:
+    """Whatever other tests installed: the machine is as new but for Java."""
+    script = (
+        "systemctl stop 'kferry-worker@*' 2>/dev/null; rm -rf /opt/kferry /etc/systemd/system/kferry-worker@*; "
+        "rm -f /etc/systemd/system/multi-user.target.wants/kferry-worker@*; systemctl daemon-reload; "
+        "for account in $(cut -d: -f1 /etc/passwd | grep ^kferry-); do userdel $account; done; true"
+    )
+    host.exec(["sh", "-c", script])
 
 
 class Outcome:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from kferry.ansible import archive, fetch
+from kferry.ansible import archive, dist, fetch
 from kferry.ansible.content import find_content
 from kferry.ansible.dist import Source, ensure_distribution
 from kferry.ansible.lockfile import Jar, Lock, load_lock
@@ -249,6 +249,22 @@ def test_a_given_archive_is_called_by_the_version_of_its_jars(lock: Lock, tmp_pa
     digest = hashlib.sha256(given.read_bytes()).hexdigest()
     made = ensure_distribution(tmp_path / "cache", source=Source("file", str(given), digest), lock=lock)
     assert made.version == "3.9.3" and made.archive.name.startswith("kafka-3.9.3-")
+
+
+@pytest.mark.parametrize(("version", "words"), [("3.8.1", "KAFKA-17232"), ("4.1.0", "from 2.1 on"), ("3.10.0", "3.9")])
+def test_an_archive_with_another_kafka_is_refused_before_it_is_kept(
+    lock: Lock, tmp_path: Path, version: str, words: str
+) -> None:
+    given, cache = tmp_path / "kafka.tar", tmp_path / "cache"
+    with tarfile.open(given, "w") as content:
+        content.addfile(tarfile.TarInfo(f"kafka_2.13-{version}/libs/kafka-clients-{version}.jar"))
+    digest = hashlib.sha256(given.read_bytes()).hexdigest()
+    with pytest.raises(KferryError, match=f"cannot run the Kafka {version}") as refused:
+        ensure_distribution(cache, source=Source("file", str(given), digest), lock=lock)
+    assert words in refused.value.cause and "3.9.x" in refused.value.next_step
+    assert not list(cache.glob("kafka-*"))
+    assert dist.version_of_archive(given) == version
+    assert dist.version_of_archive(tmp_path / "none.tar") is None
 
 
 def test_only_plain_jars_are_taken_from_a_foreign_tarball(lock: Lock, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 BEGIN, END = "<!-- variables, from meta/argument_specs.yml -->\n", "<!-- end of variables -->\n"
-WITH_TABLE = ("java", "kafka_connect", "mirrormaker")
+WITH_TABLE = tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml")))
 
 
 def table(role: str) -> str:

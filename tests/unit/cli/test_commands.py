@@ -272,6 +272,13 @@ def test_a_dry_run_prints_the_plan_and_follows_nothing(run: Run, engine: FakeEng
     assert json.loads(run("task", "create", "shop", "--dry-run", "-o", "json").stdout)["hash"] == "abc"
 
 
+def test_a_task_may_be_asked_to_begin_with_several_workers(run: Run, engine: FakeEngine) -> None:
+    engine.on("create_task", lambda _: ("done", {"result": PLAN_RESULT}))
+    assert run("task", "create", "shop", "--workers", "3", "--dry-run").exit_code == 0
+    assert engine.seen == [("create_task", {"batch": "shop", "workers": 3, "dry_run": True})]
+    assert run("task", "create", "shop", "--workers", "0").exit_code == 2
+
+
 def test_drift_in_a_dry_run_exits_6(run: Run, engine: FakeEngine) -> None:
     changes = [{**PLAN_RESULT["changes"][0], "action": "drift"}]  # type: ignore[index, dict-item]
     engine.on("pause_task", lambda _: ("done", {"result": {**PLAN_RESULT, "changes": changes}}))

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from kferry.cli.commands.scan import _newest
 from kferry.cli.main import app
 from kferry.domain.clean_up import DAY_MS
 from kferry.domain.model import GroupState, Role, Scan
@@ -91,6 +92,15 @@ def test_the_difference_of_the_last_two_and_of_those_that_are_named(run: Run, la
     unknown = run("scan", "diff", "zzz")
     assert unknown.exit_code == 2
     assert "kferry scan list" in unknown.stderr
+
+
+def test_the_newest_record_is_claimed_only_of_partitions_that_were_looked_into() -> None:
+    assert _newest(topic("whole", 12)) == "2027-01-15 07:59:59Z"
+    assert _newest(topic("wide", 12, sampled_partitions=8)) == (
+        "2027-01-15 07:59:59Z or later (of 8 of 12 partitions, the fullest)"
+    )
+    assert _newest(topic("kept long ago", 12, sampled_partitions=None)).endswith("or later (not of all partitions)")
+    assert _newest(topic("unknown", 12, sampled_partitions=0, last_timestamp_ms=None)) == "–"
 
 
 def test_what_is_unused_is_listed_and_left_out_by_a_rule(run: Run, layout: Layout) -> None:

@@ -172,3 +172,19 @@ def test_the_format_comes_from_the_name_of_the_file_unless_it_is_named(
 def test_a_format_there_is_not_is_a_sentence(name: str, wanted: str | None) -> None:
     with pytest.raises(KferryError):
         preflight_report.format_of(Path(name), wanted)
+
+
+def test_a_waiver_that_was_outgrown_and_one_of_before_are_told_in_every_format() -> None:
+    grown = finding("access-acls", "warn", "acls", outgrown="More than was waived: 2 of 3 are new since ada did.")
+    before = finding("access-quotas", "warn", "quotas", **WAIVED, waived_words="Given before it was kept.")
+    made = report(grown, before)
+    assert [one.finding_id for one in made.actions] == ["access-acls:acls"]
+    for wanted in FORMATS:
+        text = render(made, wanted)
+        assert "More than was waived: 2 of 3" in text, wanted
+        assert "Given before it was kept." in text, wanted
+
+
+def test_what_findings_are_made_of_stays_out_of_the_report() -> None:
+    made = report(finding("access-acls", "warn", "acls", content=("0123456789ab",)))
+    assert all("0123456789ab" not in render(made, wanted) for wanted in FORMATS)

@@ -30,6 +30,15 @@ def test_every_class_has_its_runbook(of_class: App) -> None:
     assert ("totals" in choice.words[0]) is writes
 
 
+def test_what_is_said_of_a_registry_is_what_kferry_does() -> None:
+    from kferry.domain.applications import STYLES, WARNINGS, CutoverStyle
+
+    assert {style.value.partition(",")[0] for style in STYLES.values()} == {"consumer-first", "stop-drain-switch"}
+    assert STYLES[App.SCHEMA_REGISTRY] is CutoverStyle.REGISTRY
+    words = " ".join(WARNINGS[App.SCHEMA_REGISTRY])
+    assert "never speaks to a schema registry" in words and "its owner sets it to mode READONLY" in words
+
+
 def test_the_operators_choice_stands_and_says_what_it_costs() -> None:
     totals = app("totals", App.STREAMS)
     against = choose_runbook("consumers-first", [totals])

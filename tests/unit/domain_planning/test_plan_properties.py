@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def everything(plan: Plan) -> tuple[list[str], list[str]]:
 
 
 @given(scans(), RULES)
+@pytest.mark.thorough
 @settings(max_examples=400, deadline=None)
 def test_everything_is_in_one_place_and_nothing_is_torn(found: Scan, rules: PlanningRules) -> None:
     plan = plan_batches(found, rules)
@@ -93,6 +95,7 @@ def test_everything_is_in_one_place_and_nothing_is_torn(found: Scan, rules: Plan
 
 
 @given(scans(), RULES, st.randoms(use_true_random=False))
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 def test_the_order_of_the_input_does_not_matter(found: Scan, rules: PlanningRules, dice: random.Random) -> None:
     def shuffled(items: tuple) -> tuple:  # type: ignore[type-arg]
@@ -110,6 +113,7 @@ def test_the_order_of_the_input_does_not_matter(found: Scan, rules: PlanningRule
 
 
 @given(scans(fewest=2), st.data())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_merging_what_was_split_gives_the_plan_back(found: Scan, data: st.DataObject) -> None:
     plan = plan_batches(found)
@@ -125,6 +129,7 @@ def test_merging_what_was_split_gives_the_plan_back(found: Scan, data: st.DataOb
 
 
 @given(scans(fewest=1), st.data())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_no_edit_loses_anything(found: Scan, data: st.DataObject) -> None:
     plan = plan_batches(found)
@@ -162,6 +167,7 @@ def test_no_edit_loses_anything(found: Scan, data: st.DataObject) -> None:
 
 
 @given(scans(fewest=2), RULES, st.data())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_newcomers_get_the_place_that_tears_nothing(found: Scan, rules: PlanningRules, data: st.DataObject) -> None:
     # a group that appears may make a topic the state of its application, which stays behind: not the matter here
@@ -187,6 +193,7 @@ def test_newcomers_get_the_place_that_tears_nothing(found: Scan, rules: Planning
 
 
 @given(scans(), RULES, st.data())
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 def test_planning_again_keeps_what_is_pinned_or_has_begun(
     found: Scan, rules: PlanningRules, data: st.DataObject

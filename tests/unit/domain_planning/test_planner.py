@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def scans(draw: st.DrawFn) -> Scan:
 
 
 @given(scans())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_every_topic_is_in_one_batch_or_left_out(found: Scan) -> None:
     plan = plan_batches(found)
@@ -50,6 +52,7 @@ def test_every_topic_is_in_one_batch_or_left_out(found: Scan) -> None:
 
 
 @given(scans())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_every_group_is_in_one_batch_or_left_out(found: Scan) -> None:
     plan = plan_batches(found)
@@ -61,6 +64,7 @@ def test_every_group_is_in_one_batch_or_left_out(found: Scan) -> None:
 
 
 @given(scans())
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 def test_what_is_bound_together_is_never_split(found: Scan) -> None:
     plan = plan_batches(found)
@@ -74,6 +78,7 @@ def test_what_is_bound_together_is_never_split(found: Scan) -> None:
 
 
 @given(scans(), st.randoms(use_true_random=False))
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 def test_order_of_input_does_not_matter(found: Scan, dice: random.Random) -> None:
     def shuffled(items: tuple) -> tuple:  # type: ignore[type-arg]
@@ -89,6 +94,7 @@ def test_order_of_input_does_not_matter(found: Scan, dice: random.Random) -> Non
 
 
 @given(scans())
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 def test_names_are_valid_and_unique_and_risks_ascend_behind_the_canary(found: Scan) -> None:
     plan = plan_batches(found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kferry.domain.access import Access, AclEntry, ClientQuota, ScramUser
+from kferry.domain.access_mapping import PrincipalMapping
 from kferry.domain.fixing import FixAction, marked, plan
 from kferry.domain.model import (
     ActiveProducer,
@@ -29,7 +31,15 @@ from kferry.domain.model import (
     WorkerHost,
 )
 from kferry.domain.planning import plan_batches
-from kferry.domain.preflight import CONTROLLER, PreflightFacts, PreflightSettings, Probe, catalog, run_checks
+from kferry.domain.preflight import (
+    CONTROLLER,
+    OwnDistribution,
+    PreflightFacts,
+    PreflightSettings,
+    Probe,
+    catalog,
+    run_checks,
+)
 
 GIVES = {one.check_id: set(one.gives) for one in catalog()}
 NAMES = st.sampled_from(
@@ -219,6 +229,10 @@ FACTS = st.builds(
     hosts=st.none() | st.lists(HOSTS, max_size=3, unique_by=lambda one: one.name).map(tuple),
     copy_bytes_per_second=st.none() | st.floats(1, 1e9),
     copy_speed_measured=st.booleans(),
+    workers_per_task=st.integers(1, 8),
+    distribution=st.none() | st.builds(OwnDistribution, NAMES, st.none() | NAMES),
+    mapping=st.builds(PrincipalMapping, table=st.dictionaries(NAMES, NAMES, max_size=2)),
+    access_of_all=st.booleans(),
     settings=st.builds(PreflightSettings, retention_hold=st.booleans()),
     errors=st.dictionaries(st.sampled_from(Role), NAMES, max_size=1),
     rights=st.dictionaries(st.sampled_from(Role), st.none() | st.just(("CREATE",))),
@@ -231,6 +245,7 @@ FACTS = st.builds(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(FACTS, st.booleans())
 def test_no_check_breaks_and_none_says_what_it_never_says(made: PreflightFacts, with_plan: bool) -> None:

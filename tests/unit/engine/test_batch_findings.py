@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kferry.domain.model import Batch, Plan
+from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.model import Batch, Finding, Plan, Severity
+from kferry.domain.planning import plan_batches
+from kferry.domain.preflight import PreflightFacts
 from kferry.domain.verification import certificate, certificate_markdown
-from kferry.engine import scope
-from kferry.store import schema
+from kferry.domain.waivers import content_of
+from kferry.engine import gate, scope
+from kferry.store import codec, schema
 from kferry.store.journal import Journal, now_ms
 from kferry.store.paths import Layout
 from kferry.store.plan_file import write_plan
+from kferry.store.queries import Reader
 from kferry.store.tables import WaiverRow
+from support.preflight_facts import facts
+from support.scans import lab_scan
 
 SHOP, HR = Batch("shop", ("shop.orders",), ("billing",)), Batch("hr", ("hr.audit",), ("hr-sync",))
 FINDINGS = [
@@ -127,3 +135,74 @@ def test_the_certificate_says_who_waived_what_why_and_until_when(services: Any) 
     row = next(line for line in text.splitlines() if "group-streams:billing" in line)
     assert "`ada`" in row and "`tested · ·so·`" in row and "1970-01-01T00:00:02+00:00" in row
     assert "Waived" not in certificate_markdown({**data, "waivers": []})
+
+
+def put_scans(services: Any, made: PreflightFacts) -> None:
+    for role, found in (("source", made.source), ("target", made.target)):
+        services.journal.put_document("scan", role, codec.dump(found))
+
+
+def test_a_task_begins_only_where_preflight_judged_its_batch_as_it_is_now(services: Any) -> None:
+    made = facts(lab_scan())
+    batch = plan_batches(lab_scan()).batches[0]
+    put_scans(services, made)
+    with pytest.raises(KferryError, match="older kferry"):
+        gate.refuse_unjudged(services, batch)
+    gate.keep(services.journal, [], made)
+    gate.refuse_unjudged(services, batch)
+    services.journal.put_document("scan", "source", codec.dump(replace(lab_scan(), scan_id="scan-2")))
+    with pytest.raises(KferryError, match="source cluster was scanned after") as refused:
+        gate.refuse_unjudged(services, batch)
+    assert (refused.value.kind, refused.value.next_step) == (ErrorKind.NOT_READY, "Run `kferry preflight`.")
+
+
+def found_about(*names: str) -> list[Finding]:
+    fields = ("acls", "ACLs are missing", "E.", "F.")
+    return [Finding("access-acls", Severity.WARN, *fields, content=content_of(names))]
+
+
+def test_a_waiver_covers_what_was_there_when_it_was_given_and_no_more(services: Any) -> None:
+    reader = Reader(services.layout.root)
+
+    def look(*names: str) -> tuple[list[str], str, str | None]:
+        gate.keep(services.journal, found_about(*names), facts())
+        (view,) = reader.findings(now_ms()) or ()
+        assert view.stops is bool(stopping(services, SHOP)), "the screen and the gate agree"
+        return stopping(services, SHOP), view.outgrown, view.waived_by
+
+    assert look("a", "b")[0] == ["access-acls:acls"]
+    with services.journal.transaction() as session:
+        gate.put_waiver(services.journal, session, {"finding_id": "access-acls:acls", "why": "so"}, "ada")
+    assert look("a", "b") == ([], "", "ada")
+    assert look("b") == ([], "", "ada")
+    assert look("b", "c", "d") == (
+        ["access-acls:acls"],
+        "More than was waived: 2 of 3 are new since ada did.",
+        None,
+    )
+    reader.close()
+
+
+def test_a_waiver_of_before_still_holds_and_says_what_it_lacks(services: Any) -> None:
+    waive(services, "access-acls:acls")
+    gate.keep(services.journal, found_about("a", "b"), facts())
+    assert stopping(services, SHOP) == []
+    reader = Reader(services.layout.root)
+    (view,) = reader.findings(now_ms()) or ()
+    reader.close()
+    assert (view.stops, view.waived_by) == (False, "ada")
+    assert view.waived_words.startswith("Given before kferry kept what was waived")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"finding_id": "nothing:there", "why": "w"}, "no finding"),
+        ({"finding_id": "record-size:hr.audit", "why": "w"}, "cannot be waived"),
+        ({"finding_id": "cluster-version:source", "why": " "}, "needs a reason"),
+    ],
+)
+def test_what_cannot_be_waived(services: Any, args: dict[str, str], words: str) -> None:
+    with services.journal.transaction() as session, pytest.raises(KferryError, match=words):
+        gate.put_waiver(services.journal, session, args, "ada")
+    assert services.journal.waivers(0) == []

@@ -23,7 +23,7 @@ class FakeAdmin:
     def __init__(self) -> None:
         self.topics_: dict[str, dict[str, str]] = {}
         self.records: dict[str, int] = {}
-        self.offsets: dict[tuple[str, str, int], int] = {}
+        self.offsets: dict[tuple[str, str, int], tuple[int, str]] = {}
         self.fail = False
 
     def _maybe_fail(self) -> None:
@@ -61,11 +61,11 @@ class FakeAdmin:
             self.topics_[name].pop(key, None)
 
     def committed(self, group_id: str) -> tuple[CommittedOffset, ...]:
-        return tuple(CommittedOffset(t, p, o) for (g, t, p), o in self.offsets.items() if g == group_id)
+        return tuple(CommittedOffset(t, p, *o) for (g, t, p), o in self.offsets.items() if g == group_id)
 
     def write_committed(self, group_id: str, commits: list[CommittedOffset]) -> dict[TopicPartition, str | None]:
         for item in commits:
-            self.offsets[group_id, item.topic, item.partition] = item.offset
+            self.offsets[group_id, item.topic, item.partition] = (item.offset, item.metadata)
         return {TopicPartition(item.topic, item.partition): None for item in commits}
 
     def delete_committed(self, group_id: str, tps: list[TopicPartition]) -> dict[TopicPartition, str | None]:
@@ -96,7 +96,7 @@ def world(tmp_path: Path) -> Iterator[tuple[Ledger, FakeAdmin, Journal]]:
 def test_every_change_is_undone_exactly(world: tuple[Ledger, FakeAdmin, Journal]) -> None:
     ledger, admin, journal = world
     admin.topics_["old"] = {"retention.ms": "5"}
-    admin.offsets["g", "old", 0] = 3
+    admin.offsets["g", "old", 0] = (3, "mark")
     before = (dict(admin.topics_["old"]), dict(admin.offsets))
     ledger.create_topic(Role.TARGET, NewTopicSpec("new", 1), reason="r", operation_id="op")
     changed = ledger.set_topic_configs(

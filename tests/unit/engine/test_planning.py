@@ -11,9 +11,11 @@ import pytest
 from kferry.client import plan_edit
 from kferry.client.session import Session
 from kferry.domain import planning
-from kferry.domain.errors import KferryError
+from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.judged import judged as judged_of
 from kferry.domain.model import Scan
 from kferry.domain.planning.rules import Cut
+from kferry.domain.preflight import PreflightFacts
 from kferry.store import codec
 from kferry.store.journal import Journal
 from kferry.store.plan_file import load_plan
@@ -62,6 +64,25 @@ def make(session: Session, *, overwrite: bool = False) -> list[str]:
     if ended.error:
         raise KferryError.from_dict(dict(ended.error))
     return [batch.name for batch in load_plan(session.layout).batches]
+
+
+def test_a_task_is_not_made_on_findings_of_another_scan(session: Session) -> None:
+    first = make(session)[0]
+    journal = Journal(session.layout.journal)
+    judged = judged_of(PreflightFacts(now_ms=1, source=source(), plan=load_plan(session.layout)))
+    journal.put_document("findings", "", "[]")
+    with pytest.raises(KferryError, match="older kferry") as refused:
+        session.ask("create_task", {"batch": first}, dry_run=True)
+    assert refused.value.kind is ErrorKind.NOT_READY and refused.value.next_step == "Run `kferry preflight`."
+    journal.put_document("judged", "", codec.dump(judged))
+    put_scan(session, replace(source(), scan_id="scan-later"))
+    with pytest.raises(KferryError, match="source cluster was scanned after the last preflight"):
+        session.ask("create_task", {"batch": first}, dry_run=True)
+    put_scan(session, source())
+    with pytest.raises(KferryError) as further:  # preflight is no hindrance: now the clusters are asked
+        session.ask("create_task", {"batch": first}, dry_run=True)
+    assert further.value.kind is ErrorKind.CONNECT
+    journal.close()
 
 
 def test_planning_heeds_rules_pins_and_what_has_begun(session: Session) -> None:

@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
+from kferry.domain.access import Access, ScramUser
+from kferry.domain.access_items import Side
 from kferry.domain.errors import KferryError
-from kferry.domain.model import Change, Role, Topic, WorkerHost
+from kferry.domain.model import Batch, Change, Role, Topic, WorkerHost
+from kferry.domain.planning import Estimator
 from kferry.domain.preflight import CONTROLLER, PreflightFacts, run_checks
 from kferry.engine import preflight_facts, preflight_hosts
 from kferry.store import schema
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
+from kferry.store.tables import Sample, TaskRow
+from support.preflight_facts import facts
 from support.scans import NOW_MS, scan, topic
 
 BROKERS = [
@@ -131,3 +136,59 @@ def test_without_changes_nothing_is_asked_and_a_target_that_is_away_leaves_the_s
     assert preflight_facts._target(services, there, {Role.TARGET: "no route"}) is there
     assert preflight_facts._target(services, there, {}) is there
     assert preflight_facts._target(services, None, {}) is None
+
+
+def copied(services: Any, *speeds: float, lag: int = 10**8) -> None:
+    """A task shop of two workers that copied at these speeds."""
+    with services.journal.transaction() as session:
+        session.add(
+            TaskRow(
+                name="shop",
+                batch="shop",
+                spec=json.dumps({"workers": [{}, {}]}),
+                state="Running",
+                incarnation=1,
+                created_at_ms=1,
+                updated_at_ms=1,
+            )
+        )
+        for at_ms, speed in enumerate(speeds, start=1):
+            session.add(
+                Sample(
+                    task="shop", at_ms=at_ms, lag_records=lag, records_per_second=speed / 1000, bytes_per_second=speed
+                )
+            )
+
+
+def test_a_slow_measured_copy_counts_whatever_is_assumed(services: Any) -> None:
+    assert preflight_facts._rates(services, 20e6).bytes_per_second_per_worker == 20e6
+    copied(services, 6e6, 6e6, 90e6)
+    rates = preflight_facts._rates(services, 20e6)
+    assert (rates.bytes_per_second_per_worker, rates.measured_in) == (3e6, "shop")
+    big = topic("shop.orders", 1, end=10**6, effective={"retention.ms": "160000"}, records_per_second=0.0)
+    found = scan([big])
+    made = facts(found, copy_bytes_per_second=rates.bytes_per_second_per_worker, copy_speed_measured=True)
+    (race,) = run_checks(made, only=["retention-race"])
+    assert race.severity == "block" and "2.8 minutes" in race.evidence
+    (planned,) = (
+        time for time in Estimator(found, rates).of(Batch("shop", ("shop.orders",), ())).copy_times if time.workers == 1
+    )
+    assert planned.hours is not None and planned.hours * 60 == pytest.approx(2.79, abs=0.02), "as the plan reckons"
+
+
+def test_a_copy_that_has_caught_up_says_nothing_of_the_speed(services: Any) -> None:
+    copied(services, 1e3, 1e3, 1e3, 1e3, lag=2)
+    assert preflight_facts._rates(services, 20e6).measured_in == ""
+
+
+def test_access_that_kferry_wrote_since_the_scan_is_read_again(services: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = replace(scan([topic("same")], role=Role.TARGET), taken_at_ms=1)
+    now = Access(acls=(), quotas=(), scram_users=(ScramUser("new", ("SCRAM-SHA-512",)),))
+    monkeypatch.setattr("kferry.engine.access.read_side", lambda _services, _role: Side(now))
+    found = preflight_facts._target(services, there, {})
+    assert found is there, "nothing was written"
+    with services.journal.transaction() as session:
+        change = Change(Role.TARGET, "scram_user", "new", "SCRAM-SHA-512", None, "x", None, "r")
+        services.journal.record_change(change, None, session)
+    found = preflight_facts._target(services, there, {})
+    assert found is not None and (found.access, found.topics) == (now, there.topics)

@@ -88,6 +88,27 @@ def test_machines_that_try_the_brokers_get_passwords_and_authorities(authority: 
     assert found["KFERRY_SECRET_SOURCE_PASSWORD"] == 'p"w\\d\nline'
 
 
+def test_machines_that_try_the_brokers_show_the_same_certificate_as_the_workers(
+    authority: CertificateAuthority,
+) -> None:
+    certificate, key = authority.for_client("mm")
+    mutual = ClusterConfig(
+        Role.SOURCE,
+        ClusterKind.APACHE_KAFKA,
+        "b:9093",
+        "SSL",
+        ssl_ca=str(authority.path),
+        ssl_certificate=str(certificate),
+        ssl_key=f"command:cat {key}",
+    )
+    found = preflight_environment(_clusters(mutual))
+    assert set(found) == {f"KFERRY_SECRET_SOURCE_{name}" for name in ("CA", "CERTIFICATE", "KEY")}
+    assert found == play_environment(_clusters(mutual), SPEC)
+    assert found["KFERRY_SECRET_SOURCE_KEY"] == key.read_text()
+    without_key = preflight_environment(_clusters(replace(mutual, ssl_key=None)))
+    assert set(without_key) == {"KFERRY_SECRET_SOURCE_CA"}
+
+
 def test_machines_can_be_checked_before_the_clusters_are_known(tmp_path: Path) -> None:
     assert preflight_environment(Clusters(Layout(tmp_path))) == {}
 

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kferry.domain import heap
 from kferry.domain.errors import KferryError
 from kferry.domain.model import (
+    Batch,
     ClusterConfig,
     ClusterKind,
     PartitionOffsets,
+    Plan,
     Role,
     TaskSpec,
     TaskState,
     Topic,
     WorkerSpec,
 )
-from kferry.engine import intents_fleet, play_environment
+from kferry.domain.runbook import OperationKind
+from kferry.engine import dryrun, intents_fleet, play_environment, task_making
 from kferry.engine.context import Services
 from kferry.engine.ledger import Ledger
 from kferry.engine.operations.workers import wanted_workers
 from kferry.engine.placement import fleet_is_remote, place
 from kferry.engine.routes import Routes
 from kferry.engine.tasks import Tasks
-from kferry.store import schema
+from kferry.store import plan_file, schema
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.store.settings_file import write_new
@@ -181,6 +186,90 @@ def test_connector_tasks_follow_the_workers(services: Services) -> None:
     measured(services, w1=8, w2=8, w3=8)
     assert wanted_workers(services, spec(), {"workers": 1}).connector_tasks_max == 2
     assert wanted_workers(services, spec(), {"workers": 3}).connector_tasks_max == 6
+
+
+def without_heap(services: Services) -> None:
+    path = services.layout.settings
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "heap_bytes" not in line))
+
+
+def test_without_a_setting_the_heap_follows_connector_tasks_and_machines(services: Services) -> None:
+    inventory(services, REMOTE)
+    measured(services, w1=16, w2=16, w3=32)
+    without_heap(services)
+    (one,) = place(services, replace(spec(), connector_tasks_max=25), 1)
+    assert one.heap_bytes / GIB == pytest.approx(6, abs=0.07) and one.host == "w3", (
+        "half of a machine is left to other tasks"
+    )
+    measured(services, w1=16, w2=2.5, w3=2.5)
+    assert {worker.heap_bytes for worker in place(services, spec(), 3)} == {GIB // 2}, "the smallest machine decides"
+
+
+def test_scaling_reckons_heap_and_buffers_again_and_leaves_the_others_running(services: Services) -> None:
+    inventory(services, REMOTE)
+    measured(services, w1=16, w2=16, w3=16)
+    without_heap(services)
+    before = spec(WorkerSpec("shop-1", "w1", "10.0.0.1", 20001, GIB // 2, 20003))
+    after = wanted_workers(services, before, {"workers": 3})
+    assert after.workers[0] == before.workers[0] and after.connector_tasks_max == 6
+    assert [round(worker.heap_bytes / GIB, 2) for worker in after.workers] == [0.5, 1.62, 1.62]
+    assert heap.buffers_of(after) == heap.buffers(GIB // 2, 3, after.max_record_bytes)
+    assert heap.buffers_of(after).buffer < heap.buffers_of(before).buffer
+    fewer = wanted_workers(services, after, {"remove": ["shop-1"]})
+    assert heap.buffers_of(fewer) == heap.full(after.max_record_bytes)
+
+
+def test_workers_of_this_machine_keep_the_heap_they_had(services: Services) -> None:
+    inventory(services, "kferry_workers:\n  hosts:\n    here: {ansible_connection: local}\n")
+    without_heap(services)
+    assert [worker.heap_bytes for worker in place(services, spec(is_remote=False), 2)] == [GIB // 2] * 2
+
+
+def test_a_heap_of_the_operators_wins(services: Services) -> None:
+    inventory(services, REMOTE)
+    measured(services, w1=16, w2=16, w3=16)
+    (one,) = place(services, replace(spec(), connector_tasks_max=25), 1)
+    assert one.heap_bytes == GIB
+
+
+@pytest.mark.parametrize("asked", [0, 4, True, "two", -1])
+def test_a_task_cannot_begin_with_workers_that_there_is_no_machine_for(services: Services, asked: object) -> None:
+    inventory(services, REMOTE)
+    with pytest.raises(KferryError, match="cannot begin with") as error:
+        task_making.check_workers(services, asked)
+    assert "3 machines" in error.value.cause and "Ask for 1 to 3" in error.value.next_step
+
+
+def test_a_task_begins_with_the_workers_asked_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory(services, REMOTE)
+    measured(services, w1=16, w2=16, w3=16)
+    batch = Batch("shop", ("orders",), ("billing",))
+    assert len(task_making.new_spec(services, batch).workers) == 1, "max_workers_per_task is 1"
+    for asked in (1, 2, 3):
+        task_making.check_workers(services, asked)
+        made = task_making.new_spec(services, batch, asked)
+        assert len(made.workers) == len({worker.host for worker in made.workers}) == asked
+        assert made.connector_tasks_max == 2 * asked and made.incarnation == 1
+    monkeypatch.setenv("KFERRY_SETTINGS__MAX_WORKERS_PER_TASK", "5")
+    task_making.check_workers(services, 5)
+    assert len(task_making.new_spec(services, batch).workers) == 3, "one a machine"
+
+
+def test_the_plan_of_a_new_task_shows_its_workers_and_their_heap(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory(services, REMOTE)
+    measured(services, w1=16, w2=16, w3=16)
+    without_heap(services)
+    batch = Batch("shop", ("orders",), ())
+    plan_file.write_plan(services.layout, Plan("scan-1", (batch,)))
+    monkeypatch.setattr(dryrun, "_topics", lambda *_: [])
+    found = dryrun.plan(services, OperationKind.CREATE_TASK, "shop", {"workers": 2})
+    made = [(change["name"], change["after"]) for change in found["changes"] if change["resource"] == "worker"]
+    assert made == [("shop-1", "w1"), ("shop-2", "w2")]
+    assert "2 workers with a heap of 1856 MiB for 4 connector tasks" in found["words"][-1]
+    again = dryrun.plan(services, OperationKind.CREATE_TASK, "shop", {"workers": 2})
+    assert again["hash"] == found["hash"] != dryrun.plan(services, OperationKind.CREATE_TASK, "shop", {})["hash"]
 
 
 @pytest.mark.parametrize(

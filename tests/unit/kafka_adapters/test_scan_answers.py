@@ -24,7 +24,7 @@ from kferry.domain.model import (
 from kferry.kafka import group_listing, groups, log_dirs, producers
 from kferry.kafka.producers import KnownTransaction
 from kferry.kafka.scan_around import Surroundings, with_size, with_transactions
-from kferry.kafka.scan_groups import _passes, streams_by_topics, with_movement
+from kferry.kafka.scan_groups import _passes, streams_by_topics, streams_topics, with_movement
 from kferry.kafka.wire import (
     WireError,
     WireReader,
@@ -193,9 +193,10 @@ def test_when_a_group_was_seen_to_move(
 
 
 def test_a_stopped_streams_application_is_known_by_its_topics() -> None:
-    topics = {"g-store-changelog": topic()}
-    assert streams_by_topics(group(1), topics).kind is GroupKind.STREAMS
-    assert streams_by_topics(group(1), {"other-store-changelog": topic()}).kind is GroupKind.PLAIN
+    internal = streams_topics(["g-store-changelog", "g-changelogs", "g"])
+    assert internal == ("g-store-changelog",)
+    assert streams_by_topics(group(1), internal).kind is GroupKind.STREAMS
+    assert streams_by_topics(group(1), streams_topics(["other-store-changelog", "g-orders"])).kind is GroupKind.PLAIN
 
 
 @given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=30))

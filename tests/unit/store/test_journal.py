@@ -60,6 +60,28 @@ def test_head_is_the_newest_migration() -> None:
     assert files[-1] == schema.HEAD
 
 
+def test_a_journal_of_the_first_schema_keeps_its_waivers(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    old = Layout(tmp_path)
+    old.prepare()
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.attributes["database"] = str(old.journal)
+    command.upgrade(config, "0001")
+    connection = sqlite3.connect(old.journal)
+    connection.execute("insert into waiver values ('record-size:a', 'ada', 'why', 1, 9)")
+    connection.commit()
+    connection.close()
+    schema.upgrade(old.journal)
+    assert schema.current_revision(old.journal) == schema.HEAD
+    journal = Journal(old.journal)
+    (row,) = journal.waivers(2)
+    journal.close()
+    assert (row.finding_id, row.who, row.content) == ("record-size:a", "ada", None)
+
+
 def test_an_upgrade_of_an_old_journal_keeps_a_backup_and_the_private_mode(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,8 @@ def scan(*, minutes_ago: float = 5, **changes: object) -> model.Scan:
     def topic(name: str, **more: object) -> model.Topic:
         parts = tuple(model.PartitionOffsets(part, 100, 50_100, 50_100) for part in range(3))
         made = model.Topic(name, f"id-{name}", 3, parts, {"retention.ms": "604800000"}, {"retention.ms": "604800000"})
-        return replace(made, **{"last_timestamp_ms": taken - 2000, "records_per_second": 40.0, **more})  # type: ignore[arg-type]
+        known = {"last_timestamp_ms": taken - 2000, "sampled_partitions": 3, "records_per_second": 40.0}
+        return replace(made, **{**known, **more})  # type: ignore[arg-type]
 
     topics = (
         topic("shop.orders", size_bytes=48 * 1024**3),
@@ -83,7 +84,19 @@ def scan(*, minutes_ago: float = 5, **changes: object) -> model.Scan:
     cluster = model.ClusterFacts(
         model.Role.SOURCE, "c", "3.6", 1, (model.Broker(1, "b", 9092),), capabilities=capabilities
     )
-    made = model.Scan("scan-now", taken, cluster, topics, groups)
+    made = model.Scan(
+        "scan-now",
+        taken,
+        cluster,
+        topics,
+        groups,
+        transactional_ids=(model.TransactionalId("shop-payments-1", frozenset({"shop.payments"}), "CompleteCommit"),),
+        producers=(
+            model.ActiveProducer("shop.orders", 0, 4711, taken - 2000),
+            model.ActiveProducer("shop.payments", 2, 4712, taken - 4 * HOUR, 50_090),
+        ),
+        hanging_transactions=(model.HangingTransaction("shop.payments", 2, 4712, 50_090, 4 * 3600.0),),
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -95,12 +108,16 @@ def put_diff(layout: Layout) -> None:
     """The scan against one before it: a topic came, one went, one was made anew."""
     now = scan()
     orders = replace(now.topics[0], topic_id="id-before")
-    before = replace(now, scan_id="scan-before", topics=(orders, *now.topics[2:], replace(orders, name="gone.topic")))
+    topics = (orders, *now.topics[2:], replace(orders, name="gone.topic"))
+    before = replace(now, scan_id="scan-before", topics=topics, transactional_ids=None)
     put(layout, "scan_diff", "source", codec.dump(compare(before, now)))
 
 
-def progress(layout: Layout, what: str, done: int, total: int, seconds: float) -> None:
-    body = {"what": what, "done": done, "total": total, "seconds": seconds}
+def progress(
+    layout: Layout, what: str, done: int, total: int, *, share: float | None, eta_seconds: float | None
+) -> None:
+    """What the engine writes: of the step that runs, and of the scan as a whole."""
+    body = {"what": what, "done": done, "total": total, "seconds": 24.0, "share": share, "eta_seconds": eta_seconds}
     put(layout, "scan_progress", "source", json.dumps(body), minutes_ago=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ from kferry.client.session import Session
 from kferry.domain import model
 from kferry.domain.runbook import OperationKind
 from kferry.store import codec, rules_file
+from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.store.scan_pages import PIECE_SIZE, ScanPages
+from kferry.store.tables import WaiverRow
 from kferry.ui.app import KferryApp
 from kferry.ui.cells import content
 from kferry.ui.modals.columns import ColumnsDialog
 from kferry.ui.modals.confirm import ConfirmDialog
+from kferry.ui.modals.look import LookDialog
 from kferry.ui.rows import findings, inventory
 from kferry.ui.widgets.keyed_table import KeyedTable
 from support import seeded
@@ -219,12 +223,13 @@ def test_a_read_only_session_leaves_nothing_out(survey: Layout) -> None:
 
 async def test_a_running_scan_is_stopped_by_a_key(survey: Layout, make_app: Make) -> None:
     operation_id = states.running(survey, OperationKind.SCAN)
-    states.progress(survey, "offsets", 10, 100, 3.0)
+    states.progress(survey, "lag", 10, 4000, share=0.9, eta_seconds=33.0)
     app = make_app(survey)
     with answering_engine(survey, lambda kind, args: ("done", "", {})) as seen:
         async with app.run_test(size=(120, 36)) as pilot:
             await app.drawn("inventory")
-            await until(pilot, lambda: "about 27 s left" in screen_text(app))
+            await until(pilot, lambda: "90 %, about 33 s left" in screen_text(app))
+            assert "██████████░" in screen_text(app)  # of the scan, not of the step that runs
             await pilot.press("X")
             await until(pilot, lambda: seen)
     assert seen[0] == ("abort", {"operation_id": operation_id})
@@ -284,6 +289,45 @@ async def test_a_fix_is_seen_before_it_is_done(survey: Layout, make_app: Make) -
             await pilot.press("f")
             await until(pilot, lambda: len(seen) == 3)
             assert len(seen[2][1]["findings"]) == 2
+
+
+async def test_what_is_to_be_done_is_listed_the_worst_first(survey: Layout, make_app: Make) -> None:
+    app = make_app(survey)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.drawn("preflight", "record-size:shop.orders")
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, LookDialog))
+        text = screen_text(app)
+        assert "Actions needed: " in text and "  1. ✗ " in text
+        assert "kferry preflight fix record-size:" in text
+        await pilot.press("escape")
+        await until(pilot, lambda: app.front is app.screen)
+
+
+async def test_fixing_what_is_about_access_leads_to_the_access_screen(survey: Layout, make_app: Make) -> None:
+    states.put_findings(survey, [states.finding("access-acls", "warn", "acls")])
+    app = make_app(survey)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.drawn("preflight", "access-acls:acls")
+        await until(pilot, lambda: "f goes to Access" in screen_text(app))
+        assert "f opens" in screen_text(app)
+        await pilot.press("f")
+        await until(pilot, lambda: app.front.NAME == "access")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.front.NAME == "preflight")
+
+
+async def test_a_waiver_that_was_outgrown_says_so(survey: Layout, make_app: Make) -> None:
+    states.put_findings(survey, [replace(states.finding("access-acls", "warn", "acls"), content=("1", "2", "3"))])
+    journal = Journal(survey.journal)
+    with journal.transaction() as session:
+        row = WaiverRow(finding_id="access-acls:acls", who="ada", why="w", at_ms=1, until_ms=2**50, content='["1"]')
+        journal.put_waiver(row, session)
+    journal.close()
+    app = make_app(survey)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.drawn("preflight", "access-acls:acls")
+        await until(pilot, lambda: "More than was waived: 2 of 3 are new" in screen_text(app))
 
 
 async def test_findings_fold_and_unfold(survey: Layout, make_app: Make) -> None:
@@ -442,3 +486,28 @@ def test_a_scan_that_is_cut_off_is_an_error_in_words(text: str, tmp_path: Path) 
             list(pages.pieces())
     finally:
         pages.close()
+
+
+def test_who_writes_a_topic_stands_in_its_details() -> None:
+    made = states.scan()
+    found = Inventory(list(made.topics), list(made.groups))
+    found.finish(made)
+    text = "\n".join(content([one]).plain for one in inventory.topic_lines(made.topics[1], found))
+    assert "shop-payments-1  CompleteCommit" in text
+    assert "▲ producer 4712 in partition 2 since offset 50,090, 4 h old" in text
+    assert "a transaction open since offset 50,090" in text
+    unknown = replace(made, transactional_ids=None, producers=None, hanging_transactions=None)
+    found.finish(unknown)
+    text = "\n".join(content([one]).plain for one in inventory.topic_lines(made.topics[1], found))
+    assert text.count("not known") == 3
+
+
+def test_the_last_record_of_a_sample_is_not_that_of_the_topic() -> None:
+    made = states.scan()
+    wide = replace(made.topics[0], partitions=made.topics[0].partitions * 4, sampled_partitions=8)
+    found = Inventory([wide], [])
+    found.finish(replace(made, topics=(wide,)))
+    text = "\n".join(content([one]).plain for one in inventory.topic_lines(wide, found))
+    assert "03:06:58Z or newer" in text
+    assert "records of 8 of 12 partitions, the fullest" in text
+    assert "idle          ≤2.0 s" in text

@@ -35,7 +35,7 @@ def _never(layout: Layout) -> None:
 def _loading(layout: Layout) -> None:
     """The first scan runs and has found something."""
     states.running(layout, SCAN)
-    states.progress(layout, "offsets", 30_000, 100_000, 24.0)
+    states.progress(layout, "topics", 30_000, 100_000, share=0.19, eta_seconds=102.3)
     whole = states.scan()
     part = replace(whole, topics=whole.topics[:2], groups=(), complete=False, notes=("Groups are still to be read.",))
     states.put_scan(layout, part, kind="scan_partial")
@@ -71,7 +71,7 @@ def _empty(layout: Layout) -> None:
 
 INVENTORY: dict[str, tuple[Callable[[Layout], None], str, tuple[str, ...]]] = {
     "never": (_never, "Press S to scan", ()),
-    "loading": (_loading, "about 56 s left", ()),
+    "loading": (_loading, "19 %, about 1 min 42 s left", ()),
     "whole": (_whole, "secret.salaries", ()),
     "details": (_whole, "esc: close", ("enter",)),
     "groups": (_whole, "forgotten", ("l",)),

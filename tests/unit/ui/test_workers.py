@@ -76,6 +76,20 @@ async def test_scale_shows_workers_then_the_plan_then_sends(layout: Layout, make
             assert seen[1] == ("scale_task", {"task": "shop", "workers": 3})
 
 
+async def test_a_new_task_is_asked_with_how_many_workers_it_begins(layout: Layout, make_app: Make) -> None:
+    app = make_app(layout)
+    with answering_engine(layout, _plans) as seen:
+        async with app.run_test(size=(120, 36)) as pilot:
+            await app.drawn("plan", "shop")
+            await pilot.press("c")
+            await until(pilot, lambda: isinstance(app.screen, TextDialog) and "the plan reckons" in screen_text(app))
+            await pilot.press("x", "enter")
+            await until(pilot, lambda: "Write a number, 1 or more." in screen_text(app))
+            await pilot.press("2", "enter")
+            await until(pilot, lambda: "w5[/]" in screen_text(app))
+            assert seen == [("create_task", {"batch": "shop", "workers": 2, "dry_run": True})]
+
+
 async def test_a_worker_that_is_not_there_is_asked_for_again(layout: Layout, make_app: Make) -> None:
     app = make_app(layout)
     with answering_engine(layout, _plans) as seen:

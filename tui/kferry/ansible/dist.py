@@ -8,7 +8,7 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,10 @@ from kferry.ansible.archive import hash_file, write_archive
 from kferry.ansible.fetch import Download, OnProgress, disk_error, fetch_all, wrong_hash
 from kferry.ansible.lockfile import FOLDERS, Lock, load_lock
 from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.worker_kafka import why_not
 
 SourceKind = Literal["maven", "file", "url"]
+_CLIENTS_JAR = re.compile(r"(?:^|/)kafka-clients-([0-9]+(?:\.[0-9]+)+)[^/]*\.jar$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def ensure_distribution(
             key = _cache_key(source, lock)
             ready = _cached(cache, key)
             if ready is not None:
+                _refuse_version(ready.version, source, lock)
                 return ready
             if offline:
                 raise KferryError(
@@ -102,6 +105,7 @@ def _make(
     archive = staging / "archive.tar"
     jars = {path.relative_to(content).as_posix(): path for path in content.rglob("*.jar")}
     version = _version_of(content) or lock.kafka_version
+    _refuse_version(version, source, lock)
     sha256 = write_archive(archive, version=version, jars=jars)
     if source.kind == "maven" and sha256 != lock.archive_sha256:
         raise wrong_hash("The archive", "the listed jars", lock.archive_sha256, sha256)
@@ -117,11 +121,36 @@ def _make(
 
 def _version_of(content: Path) -> str | None:
     """The Kafka version of the jars: a given archive may hold another one than the lock."""
-    for jar in sorted(content.glob("libs/kafka-clients-*.jar")):
-        found = re.match(r"kafka-clients-([0-9]+(?:\.[0-9]+)+)", jar.name)
+    return _version_in(jar.name for jar in sorted(content.glob("libs/kafka-clients-*.jar")))
+
+
+def _version_in(names: Iterable[str]) -> str | None:
+    for name in names:
+        found = _CLIENTS_JAR.search(name)
         if found:
             return found[1]
     return None
+
+
+def version_of_archive(path: Path) -> str | None:
+    """The Kafka version of an archive as the names in it tell; None where they don't, or there is none."""
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            return _version_in(entry.name for entry in archive)
+    except (OSError, EOFError, tarfile.TarError):
+        return None
+
+
+def _refuse_version(version: str, source: Source, lock: Lock) -> None:
+    """Raise KferryError for an archive of the operator's own whose Kafka workers can't run."""
+    reason = "" if version == lock.kafka_version else why_not(version)
+    if reason and source.kind != "maven":
+        raise KferryError(
+            f"Workers cannot run the Kafka {version} of {source.location}.",
+            cause=reason,
+            next_step="Set distribution in kferry.yml to Apache Kafka 3.9.x, or leave it out: kferry brings its own.",
+            kind=ErrorKind.USAGE,
+        )
 
 
 def _fetch_jars(cache: Path, staging: Path, source: Source, lock: Lock, on_progress: OnProgress | None) -> Path:

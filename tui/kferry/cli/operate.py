@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kferry.cli import output
+from kferry.cli.scan_line import ScanLine
 from kferry.cli.state import State
 from kferry.client import diagnostics, formats
 from kferry.client.answers import Answers, current_step
@@ -72,14 +73,20 @@ def operate(state: State, wish: Wish) -> OperationView | None:
 def follow(session: Session, operation_id: str, wish: Wish | None = None) -> OperationView:
     """Follow an operation to its end or to where only the operator can help, with a line per step on stderr."""
     wish = wish or Wish("watch")
-    printer = StepPrinter()
+    printer, scan_line = StepPrinter(), ScanLine(session)
+
+    def show(operation: OperationView) -> None:
+        printer.show(operation)
+        scan_line.show(operation)
+
     seen_ms = 0
     answers = Answers(run_hooks=wish.run_hooks, uncommitted=wish.uncommitted)
     try:
         while True:
             operation = session.follow(
                 operation_id,
-                on_change=printer.show,
+                on_change=show,
+                on_look=scan_line.look,
                 timeout_seconds=wish.timeout_seconds,
                 ignore_until_ms=seen_ms,
             )
@@ -99,6 +106,8 @@ def follow(session: Session, operation_id: str, wish: Wish | None = None) -> Ope
         diagnostics.say("Interrupted: the engine goes on with it.")
         diagnostics.say(f"Attach again with: kferry -C {session.root} watch {operation_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        diagnostics.wipe()
 
 
 def raise_for(session: Session, operation: OperationView) -> None:

@@ -125,6 +125,13 @@ ACTIONS = (
     Action("fold_all", "Fold or unfold all", ("z",), "preflight", "Show the groups only, or every finding."),
     Action("export_findings", "Export", ("e",), "preflight", "Write the findings as a report into .kferry/reports."),
     Action(
+        "show_needed",
+        "Actions needed",
+        ("a",),
+        "preflight",
+        "List what is to be done before the migration may go on, the worst first.",
+    ),
+    Action(
         "jump_batch",
         "Its batch",
         ("b",),

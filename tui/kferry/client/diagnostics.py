@@ -10,6 +10,7 @@ from kferry.client import sanitize
 from kferry.domain.errors import KferryError
 
 _quiet = False
+_drawn = False  # whether a line stands at the terminal that is to be drawn again
 
 
 def set_quiet(quiet: bool) -> None:
@@ -22,6 +23,32 @@ def say(text: str = "") -> None:
     """One line of narrative."""
     if not _quiet:
         _write(text)
+
+
+def draws() -> bool:
+    """Whether a line can be drawn again in place."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def draw(text: str) -> None:
+    """One line that the next one takes the place of; for terminals only. Anything else that is said wipes it."""
+    global _drawn
+    if _quiet:
+        return
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 80
+    _drawn = True
+    _send(f"\r{sanitize.clean(text)[: max(1, columns - 1)]}\x1b[K")
+
+
+def wipe() -> None:
+    """Takes away the line that was drawn, if there is one."""
+    global _drawn
+    if _drawn:
+        _drawn = False
+        _send("\r\x1b[K")
 
 
 def tell(text: str) -> None:
@@ -59,9 +86,14 @@ def is_debugging() -> bool:
 
 
 def _write(text: str) -> None:
+    wipe()
+    _send(sanitize.clean(text, keep_newlines=True) + "\n")
+
+
+def _send(text: str) -> None:
     try:
         sys.stdout.flush()
-        sys.stderr.write(sanitize.clean(text, keep_newlines=True) + "\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except (BrokenPipeError, ValueError):
         pass  # nobody reads it any more; the exit code still tells

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from kferry.client import writers
 from kferry.client.filters import Field, FieldKind, Value
+from kferry.client.writers import TopicWriters
 from kferry.domain import clean_up
 from kferry.domain.model import Group, Scan, Topic
 from kferry.domain.planning.scope import group_key
+from kferry.domain.words import counted
 
 T = TypeVar("T", Topic, Group)
 
@@ -31,6 +34,7 @@ class Inventory:
     partition_count: int = 0  # these three once everything was read
     failed_topics: int = 0
     failed_groups: int = 0
+    _writers: Mapping[str, TopicWriters] | None = None
     _lags: dict[str, int | None] = field(default_factory=dict)
     _ends: dict[tuple[str, int], int | None] = field(default_factory=dict)
 
@@ -55,10 +59,16 @@ class Inventory:
         self.partition_count = sum(topic.partition_count for topic in self.topics)
         self.failed_topics = sum(topic.error is not None for topic in self.topics)
         self.failed_groups = sum(group.error is not None for group in self.groups)
-        self.scan = scan
+        self.scan, self._writers = scan, None
 
     def readers_of(self, topic: Topic) -> Sequence[str] | None:
         return None if self.readers is None else self.readers.get(topic.name, ())
+
+    def writers_of(self, topic: Topic) -> TopicWriters | None:
+        """Who writes it, as far as the whole scan knows; None where it knows of nobody."""
+        if self._writers is None:
+            self._writers = writers.by_topic(self.scan) if self.scan is not None else {}
+        return self._writers.get(topic.name)
 
     def findings_of(self, name: str) -> int | None:
         return None if self.findings is None else self.findings.get(name, 0)
@@ -109,6 +119,36 @@ class Fact(Generic[T]):
 
 def _age_seconds(now_ms: int | None, at_ms: int | None) -> float | None:
     return None if now_ms is None or at_ms is None else max(0.0, (now_ms - at_ms) / 1000)
+
+
+def idle_seconds(topic: Topic, at_ms: int | None) -> float | None:
+    """Since its newest record. Where only some partitions were looked into it is a bound, which `idle_bound` tells."""
+    bound = idle_bound(topic, at_ms)
+    if bound is None:
+        return None
+    return _age_seconds(at_ms, topic.quiet_since_ms if bound == "≥" else topic.last_timestamp_ms)
+
+
+def idle_bound(topic: Topic, at_ms: int | None) -> str | None:
+    """How the time since its newest record is known: "" as it is, "≤" at most, "≥" at least, None not at all."""
+    newest_ms = topic.last_timestamp_ms
+    if topic.ages_are_whole:
+        return "" if newest_ms is not None else None
+    if topic.quiet_since_ms is not None:
+        return "≥"
+    # a record of late is a bound that tells something; an old one in some partitions says nothing of the others
+    is_late = newest_ms is not None and at_ms is not None and at_ms - newest_ms <= clean_up.IDLE_AFTER_MS
+    return "≤" if is_late else None
+
+
+def seen_words(topic: Topic) -> str:
+    """Which partitions the ages of its records are of, where these are not all of them."""
+    if topic.ages_are_whole:
+        return ""
+    count = topic.sampled_partitions
+    if not count:
+        return "not of all partitions"
+    return f"of {count} of {counted(topic.partition_count, 'partition')}, the fullest"
 
 
 def size_bytes(topic: Topic) -> float | None:
@@ -167,7 +207,7 @@ TOPIC_FACTS: tuple[Fact[Topic], ...] = (
         _SECONDS,
         "idle",
         "since the newest record, at the time of the scan",
-        lambda inv, one: _age_seconds(inv.taken_at_ms, one.last_timestamp_ms),
+        lambda inv, one: idle_seconds(one, inv.taken_at_ms),
     ),
     _fact("retention", _SECONDS, "retention", "retention.ms", lambda _, one: retention_seconds(one)),
     _fact("what", _TEXT, "what", "internal, compacted, transactions, errors", lambda _, one: one.error or traits(one)),

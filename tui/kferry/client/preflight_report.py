@@ -69,13 +69,7 @@ class Report:
     @property
     def actions(self) -> tuple[ActionNeeded, ...]:
         """What is to be done before the migration may go on, the worst first."""
-        stopping = sorted(
-            (finding for finding in self.findings if finding.stops), key=lambda one: _SEVERITIES.index(one.severity)
-        )
-        return tuple(
-            ActionNeeded(number, finding.finding_id, finding.severity, finding.title, ways(finding))
-            for number, finding in enumerate(stopping, start=1)
-        )
+        return actions_needed(self.findings)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -95,11 +89,20 @@ class Report:
         return f"{counts['stops']} {stops} the migration."
 
 
+def actions_needed(findings: Iterable[FindingView]) -> tuple[ActionNeeded, ...]:
+    """What is to be done about findings that still stop, numbered, the worst first."""
+    stopping = sorted((one for one in findings if one.stops), key=lambda one: _SEVERITIES.index(one.severity))
+    return tuple(
+        ActionNeeded(number, finding.finding_id, finding.severity, finding.title, ways(finding))
+        for number, finding in enumerate(stopping, start=1)
+    )
+
+
 def ways(finding: FindingView) -> tuple[str, ...]:
     """How a finding is closed: by hand, by kferry where it can, by a waiver where that is allowed."""
     # an id may hold anything that a name in a cluster may hold
     name = shlex.quote(clean(finding.finding_id))
-    found = [finding.fix]
+    found = [f"{finding.outgrown} {finding.fix}" if finding.outgrown else finding.fix]
     if finding.fixable:
         found.append(f"Let kferry do it: kferry preflight fix {name}")
     if finding.severity in ("warn", "unknown"):
@@ -167,9 +170,15 @@ def as_data(made: Report) -> dict[str, Any]:
         "clusters": [dict(zip(("role", "kafka_version", "cluster_id"), one, strict=True)) for one in made.clusters],
         "counts": made.counts,
         "checks": len(catalog()),
-        "findings": [{**asdict(finding), "stops": finding.stops} for finding in made.findings],
+        "findings": [finding_data(finding) for finding in made.findings],
         "actions_needed": [asdict(action) for action in made.actions],
     }
+
+
+def finding_data(finding: FindingView) -> dict[str, Any]:
+    """A finding as data, without the hashes of what it is about: its evidence names them."""
+    found = {key: value for key, value in asdict(finding).items() if key != "content"}
+    return {**found, "stops": finding.stops}
 
 
 def as_table(made: Report) -> str:
@@ -221,9 +230,13 @@ def as_markdown(made: Report) -> str:
 
 def _waivers(made: Report) -> list[tuple[str, ...]]:
     return [
-        (one.finding_id, one.waived_by or "", one.waived_why or "", formats.moment(one.waived_until_ms))
-        for one in made.waived
+        (one.finding_id, one.waived_by or "", _why(one), formats.moment(one.waived_until_ms)) for one in made.waived
     ]
+
+
+def _why(one: FindingView) -> str:
+    """The reason of a waiver, and what has to be known of it."""
+    return " ".join(words for words in (one.waived_why, f"({one.waived_words})" if one.waived_words else "") if words)
 
 
 def _finding_section(one: FindingView) -> str:
@@ -234,7 +247,9 @@ def _finding_section(one: FindingView) -> str:
     lines.append(f"- Fix: {cell(one.fix)}")
     if one.waived_by:
         until = formats.moment(one.waived_until_ms)
-        lines.append(f"- Waived by {cell(one.waived_by)} until {until}: {cell(one.waived_why)}")
+        lines.append(f"- Waived by {cell(one.waived_by)} until {until}: {cell(_why(one))}")
+    if one.outgrown:
+        lines.append(f"- {cell(one.outgrown)}")
     return "\n".join(lines)
 
 
@@ -293,7 +308,7 @@ def _case(classname: str, finding: FindingView) -> ElementTree.Element:
         found.text = _xml(body)
     elif finding.waived_by:
         until = formats.moment(finding.waived_until_ms)
-        words = f"{finding.title}: waived by {finding.waived_by} until {until}: {finding.waived_why}"
+        words = f"{finding.title}: waived by {finding.waived_by} until {until}: {_why(finding)}"
         ElementTree.SubElement(case, "skipped", message=_xml(words))
     else:
         ElementTree.SubElement(case, "system-out").text = _xml(f"{clean(finding.title)}\n{body}")

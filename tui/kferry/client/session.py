@@ -179,10 +179,12 @@ class Session:
         operation_id: str,
         *,
         on_change: Callable[[views.OperationView], None],
+        on_look: Callable[[], None] = lambda: None,
         timeout_seconds: float | None = None,
         ignore_until_ms: int = 0,
     ) -> views.OperationView:
-        """Follow an operation until it is over or needs the operator; `on_change` gets every new state of it.
+        """Follow an operation until it is over or needs the operator; `on_change` gets every new state of it, and
+        `on_look` is called whenever anything else in the journal has changed.
 
         After an answer, pass the `updated_at_ms` it was given on as `ignore_until_ms`: the "needs operator" of that
         moment is old news.
@@ -199,6 +201,8 @@ class Session:
                 if current is not None and current != last:
                     on_change(current)
                     last = current
+                else:
+                    on_look()
             if last is not None:
                 if last.status in _FINAL:
                     return last

@@ -44,7 +44,7 @@ class CutoverStyle(StrEnum):
     """How a batch with such applications is switched; the later a member stands, the more it asks of the owners."""
 
     CONSUMER_FIRST = "consumer-first"
-    REGISTRY = "read-only, drain, switch"
+    REGISTRY = "stop-drain-switch, read-only before"
     STOP_DRAIN_SWITCH = "stop-drain-switch"
 
 
@@ -79,7 +79,9 @@ WARNINGS: Mapping[ApplicationClass, tuple[str, ...]] = {
         " under the same names, for a sink's group is called after it.",
     ),
     ApplicationClass.SCHEMA_REGISTRY: (
-        "Make it read-only, drain its topic, then point it at the target; until then clients register no new schema.",
+        "kferry never speaks to a schema registry. Before the cutover its owner sets it to mode READONLY and looks that"
+        " clients register no new schema; the cutover then stops and drains it with the rest of its batch.",
+        "When it is released, its owner points it at the target, and sets it to READWRITE once it answers from there.",
     ),
 }
 

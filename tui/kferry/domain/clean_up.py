@@ -1,7 +1,7 @@
 """What may be left behind: topics that nobody writes or reads, and groups that nobody commits to, each with its reason.
 
 AutoMQ asks for this before a migration. Nothing is deleted: it is a list of what to take out of scope. What is not
-known counts as used.
+known counts as used: of a topic it must be known of every partition that nothing was written to it for that long.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kferry.domain.model import Group, GroupState, Scan, Topic
+from kferry.domain.model import Group, GroupState, PartitionOffsets, Scan, Topic
+from kferry.domain.topic_flow import whole
+from kferry.domain.words import counted, first_of
 
 DAY_MS = 86_400_000
 IDLE_AFTER_MS = 7 * DAY_MS
@@ -61,10 +63,16 @@ def unused(scan: Scan, *, now_ms: int, idle_after_ms: int = IDLE_AFTER_MS) -> Cl
         if not topic.is_internal and topic.name not in readers and topic.name not in writers
     ]
     seen = [topic for topic in unread if not topic.error and topic.record_span is not None]
-    topics = [_unused_topic(topic, former.get(topic.name, []), now_ms, idle_after_ms) for topic in seen]
+    still = [topic for topic in seen if not _was_written(topic, now_ms, idle_after_ms)]
+    quiet = {topic.name: _quiet(topic, now_ms, idle_after_ms) for topic in still}
+    topics = [_unused_topic(name, how, former.get(name, [])) for name, how in quiet.items() if how is not None]
     return CleanUp(
-        (*(item for item in topics if item is not None), *groups.values()),
-        _not_judged(len(unread) - len(seen), sum(1 for group in scan.groups if group.error)),
+        (*topics, *groups.values()),
+        _not_judged(
+            len(unread) - len(seen),
+            sum(how is None for how in quiet.values()),
+            sum(1 for group in scan.groups if group.error),
+        ),
     )
 
 
@@ -78,33 +86,72 @@ def _why_not_judged(scan: Scan) -> tuple[str, ...]:
     return tuple(note for note in scan.notes if note.startswith(GROUPS_MISSING))
 
 
-def _not_judged(topics: int, groups: int) -> tuple[str, ...]:
+def _not_judged(unseen: int, undated: int, groups: int) -> tuple[str, ...]:
     notes = []
-    if topics:
-        notes.append(f"{topics} topics that nobody reads were not judged: the scan could not see all of them.")
+    if unseen:
+        were = "was" if unseen == 1 else "were"
+        notes.append(
+            f"{counted(unseen, 'topic')} that nobody reads {were} not judged: the scan could not see all of it."
+        )
+    if undated:
+        were = "was" if undated == 1 else "were"
+        notes.append(
+            f"{counted(undated, 'topic')} that nobody reads {were} not judged: when all partitions were last written "
+            "to is not known that far back."
+        )
     if groups:
-        notes.append(f"{groups} groups were not judged: the scan could not read them.")
+        were = "was" if groups == 1 else "were"
+        notes.append(f"{counted(groups, 'group')} {were} not judged: the scan could not read all of it.")
     return tuple(notes)
 
 
-def _unused_topic(topic: Topic, former: list[str], now_ms: int, idle_after_ms: int) -> Unused | None:
-    """A topic that no living group reads; None where it was written to of late, or may have been."""
-    more = f" and {len(former) - 3} more" if len(former) > 3 else ""
-    readers = (
-        f"it was read by {', '.join(former[:3])}{more} only, which nobody uses"
-        if former
-        else "no group has committed in it"
+def _was_written(topic: Topic, now_ms: int, idle_after_ms: int) -> bool:
+    """Whether something was written to it of late, whatever else is known."""
+    newest_ms = (topic.last_timestamp_ms, topic.grew_at_ms)
+    return bool(topic.records_per_second) or any(ms is not None and now_ms - ms < idle_after_ms for ms in newest_ms)
+
+
+def _quiet(topic: Topic, now_ms: int, idle_after_ms: int) -> tuple[str, int | None] | None:
+    """How it is known that nothing was written for that long, and for how long; None where it is not known."""
+    if not any(part.end_offset for part in topic.partitions):
+        return "Nothing was ever written to it", None
+    if topic.records_per_second is None or not _shows_its_past(topic, idle_after_ms):
+        return None
+    if topic.record_span == 0:
+        return "All that was in it was deleted", None
+    if topic.ages_are_whole and topic.last_timestamp_ms is not None:
+        idle_ms = now_ms - topic.last_timestamp_ms
+        return f"Its newest record is {_days(idle_ms)} old", idle_ms
+    if topic.quiet_since_ms is not None and now_ms - topic.quiet_since_ms >= idle_after_ms:
+        idle_ms = now_ms - topic.quiet_since_ms
+        return f"None of its partitions holds a record that is younger than {_days(idle_ms)}", idle_ms
+    return None
+
+
+def _shows_its_past(topic: Topic, idle_after_ms: int) -> bool:
+    """Whether a record of late would still be there: partitions that were emptied were so by a longer retention."""
+    if not any(_was_emptied(part) for part in topic.partitions):
+        return True
+    retention_ms = whole(topic.effective.get("retention.ms"))
+    return (
+        "delete" in topic.effective.get("cleanup.policy", "")
+        and retention_ms is not None
+        and retention_ms >= idle_after_ms
+        and whole(topic.effective.get("retention.bytes")) == -1
     )
-    if topic.record_span == 0 and not topic.records_per_second:
-        held = any(part.end_offset for part in topic.partitions)
-        written = "All that was in it was deleted" if held else "Nothing was ever written to it"
-        return Unused(What.TOPIC, topic.name, f"{written}, and {readers}.")
-    if topic.records_per_second or topic.last_timestamp_ms is None:
-        return None
-    idle_ms = now_ms - topic.last_timestamp_ms
-    if idle_ms < idle_after_ms:
-        return None
-    return Unused(What.TOPIC, topic.name, f"Its newest record is {_days(idle_ms)} old, and {readers}.", idle_ms=idle_ms)
+
+
+def _was_emptied(part: PartitionOffsets) -> bool:
+    return bool(part.end_offset) and part.log_start_offset == part.end_offset
+
+
+def _unused_topic(name: str, quiet: tuple[str, int | None], former: list[str]) -> Unused:
+    """A topic that no living group reads and nobody writes."""
+    readers = (
+        f"it was read by {first_of(former, 3)} only, which nobody uses" if former else "no group has committed in it"
+    )
+    words, idle_ms = quiet
+    return Unused(What.TOPIC, name, f"{words}, and {readers}.", idle_ms=idle_ms)
 
 
 def _unused_group(group: Group, topics: set[str], now_ms: int, idle_after_ms: int) -> Unused | None:

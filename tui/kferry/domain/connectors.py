@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kferry.domain import heap
 from kferry.domain.model import ClusterConfig, Desired, TaskSpec, WorkerSpec
 from kferry.domain.security import MSK_IAM
 
@@ -105,7 +106,7 @@ def _common(
 
 def source_config(spec: TaskSpec, source: ClusterConfig, target: ClusterConfig, secrets: str) -> dict[str, str]:
     """Configuration of MirrorSource."""
-    fetch = max(8 * MIB, spec.max_record_bytes)
+    held = heap.buffers_of(spec)
     config = {
         **_common(spec, "MirrorSourceConnector", source, target, secrets),
         "tasks.max": str(spec.connector_tasks_max),
@@ -127,7 +128,9 @@ def source_config(spec: TaskSpec, source: ClusterConfig, target: ClusterConfig, 
         "source.consumer.auto.offset.reset": "earliest",
         "source.consumer.allow.auto.create.topics": "false",
         "source.consumer.max.poll.records": "5000",
-        "source.consumer.max.partition.fetch.bytes": str(fetch),
+        # these and buffer.memory, times the connector tasks of a worker, must fit into its heap
+        "source.consumer.max.partition.fetch.bytes": str(held.partition_fetch),
+        "source.consumer.fetch.max.bytes": str(min(heap.MAX_FETCH_BYTES, held.fetch)),
         "source.consumer.receive.buffer.bytes": "-1",
         "producer.override.send.buffer.bytes": "-1",
         # Connect's defaults (one request in flight, 16 KiB batches) give half a MB/s against object storage
@@ -136,8 +139,8 @@ def source_config(spec: TaskSpec, source: ClusterConfig, target: ClusterConfig, 
         "producer.override.compression.type": "lz4",
         "producer.override.batch.size": str(MIB),
         "producer.override.linger.ms": "100",
-        "producer.override.buffer.memory": str(128 * MIB),
-        "producer.override.max.request.size": str(max(16 * MIB, 10 * spec.max_record_bytes)),
+        "producer.override.buffer.memory": str(held.buffer),
+        "producer.override.max.request.size": str(heap.request_bytes(spec.max_record_bytes)),
         "errors.tolerance": "none",
     }
     if any(looks_like_heartbeats(topic) for topic in spec.topics):

@@ -124,6 +124,8 @@ class Topic:
 
     `configs` are those set on the topic itself; `effective` also holds the broker defaults of the keys that matter
     (retention.ms, retention.bytes, cleanup.policy, max.message.bytes, message.timestamp.type, min.insync.replicas).
+    `first_timestamp_ms` and `last_timestamp_ms` are of `sampled_partitions` partitions, the fullest ones: where that is
+    not all of them (None: it is not known how many), there may be older records, and newer ones.
     """
 
     name: str
@@ -135,6 +137,9 @@ class Topic:
     is_internal: bool = False
     first_timestamp_ms: int | None = None
     last_timestamp_ms: int | None = None
+    sampled_partitions: int | None = None
+    quiet_since_ms: int | None = None  # no partition holds a record of then or later; None: unknown, or one does
+    grew_at_ms: int | None = None  # when scans last found records that were not there at a look before
     mean_record_bytes: float | None = None
     records_per_second: float | None = None
     has_transactions: bool | None = None
@@ -154,6 +159,11 @@ class Topic:
                 return None
             total += part.end_offset - part.log_start_offset
         return total
+
+    @property
+    def ages_are_whole(self) -> bool:
+        """Whether the first and last timestamp are those of all partitions."""
+        return self.sampled_partitions == self.partition_count
 
     @property
     def is_compacted(self) -> bool:
@@ -305,6 +315,7 @@ class Finding:
     family: str = ""
     why: str = ""  # why it matters, in one sentence
     fixable: bool = False  # kferry can write a plan that closes it: intent `fix_findings`
+    content: tuple[str, ...] = ()  # a hash of each name it is about, where its subject stands for many
 
     @property
     def finding_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # In the order in which they run. The unit is arbitrary.
@@ -33,20 +34,34 @@ class ScanProgress:
 
 
 class ScanMeter:
-    """Turns what a scan says of itself into a share of the whole; the share never falls."""
+    """Turns what a scan says of itself into a share of the whole; the share never falls.
 
-    def __init__(self, already: float = 0.0) -> None:
-        self._already = already  # what an earlier scan had done
-        self._share = already
+    `already` is the share of each part that an earlier scan had done. It counts as done, and tells
+    nothing of the speed.
+    """
+
+    def __init__(self, already: Mapping[str, float] | None = None) -> None:
+        taken = {name: min(1.0, max(0.0, share)) for name, share in (already or {}).items() if name in WEIGHTS}
+        self._ahead = taken
+        self._already = self._weigh(taken)
+        self._share = self._already
+
+    @staticmethod
+    def _weigh(shares: Mapping[str, float]) -> float:
+        return sum(WEIGHTS[name] * share for name, share in shares.items()) / sum(WEIGHTS.values())
 
     def at(self, what: str, done: int, total: int, seconds: float) -> ScanProgress:
-        """`what` is one of WEIGHTS; a part of another name leaves the share where it is."""
+        """`what` is one of WEIGHTS; a part of another name leaves the share where it is.
+
+        What was taken over must be in `done` once its part has begun.
+        """
         if what in WEIGHTS:
-            whole = sum(WEIGHTS.values())
             names = list(WEIGHTS)
-            before = sum(WEIGHTS[name] for name in names[: names.index(what)])
-            inside = WEIGHTS[what] * (done / total if total else 1.0)
-            self._share = min(1.0, max(self._share, (before + inside) / whole))
+            at = names.index(what)
+            shares = dict.fromkeys(names[:at], 1.0)
+            shares[what] = max(done / total if total else 1.0, self._ahead.get(what, 0.0))
+            shares |= {name: self._ahead.get(name, 0.0) for name in names[at + 1 :]}
+            self._share = min(1.0, max(self._share, self._weigh(shares)))
         gained = self._share - self._already
         is_known = gained >= _EARLIEST_SHARE and seconds > 0
         eta_seconds = seconds * (1.0 - self._share) / gained if is_known else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kferry.domain import heap
 from kferry.domain.model import Role, TaskState
 from kferry.domain.runbook import OperationKind, StepKind
 from kferry.domain.runbooks import runbook_of
@@ -21,14 +22,9 @@ def plan(services: Services, kind: OperationKind, subject: str, args: Mapping[st
     changes: list[dict[str, Any]] = []
     words: list[str] = []
     if kind is OperationKind.CREATE_TASK:
-        from kferry.store.plan_file import load_plan
-
-        batch = load_plan(services.layout).batch(subject)
-        topics = batch.topics if batch else ()
-        changes += _topics(services, topics)
-        changes += [_run("play", "workers.yml", subject), _run("play", "task.yml", subject)]
-        words.append(f"{len(topics)} topics are copied, {len(batch.groups) if batch else 0} groups are synced.")
-        words.append("Nothing on the source is changed.")
+        made, told = _creation(services, subject, args)
+        changes += made
+        words += told
     elif kind is OperationKind.UPDATE_TASK:
         changes += _topics(services, args.get("add_topics") or ())
         for what in ("add_topics", "remove_topics", "add_groups", "remove_groups"):
@@ -79,6 +75,25 @@ _PLAYS = {
 }
 
 
+def _creation(services: Services, subject: str, args: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What a new task makes, and what of the machines' memory it takes."""
+    from kferry.engine.task_making import new_spec
+    from kferry.store.plan_file import load_plan
+
+    batch = load_plan(services.layout).batch(subject)
+    if batch is None:
+        return [], []  # refused before
+    spec = new_spec(services, batch, args.get("workers"))
+    changes = [
+        *_topics(services, batch.topics),
+        *(_change("worker", worker.name, "", None, worker.host, "create") for worker in spec.workers),
+        _run("play", "workers.yml", subject),
+        _run("play", "task.yml", subject),
+    ]
+    copied = f"{len(batch.topics)} topics are copied, {len(batch.groups)} groups are synced."
+    return changes, [copied, "Nothing on the source is changed.", heap.words(spec)]
+
+
 def _workers(
     services: Services, kind: OperationKind, subject: str, args: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -97,7 +112,10 @@ def _workers(
         if wanted.connector_tasks_max != spec.connector_tasks_max:
             tasks_max = (str(spec.connector_tasks_max), str(wanted.connector_tasks_max))
             changes.append(_change("connector", spec.source_connector, "tasks.max", *tasks_max, "change"))
-        return changes, ["Partitions that move pause for seconds; what was copied since the last save repeats."]
+        return changes, [
+            heap.words(wanted),
+            "Partitions that move pause for seconds; what was copied since the last save repeats.",
+        ]
     if kind is OperationKind.UPGRADE_TASK and args.get("rollback"):
         return [], ["The workers go back to the version they had before, one at a time."]
     return [], ["One worker at a time; the next only when all answer and no connector task failed."]

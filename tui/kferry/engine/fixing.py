@@ -31,7 +31,10 @@ def findings(services: Services) -> list[Finding]:
     body = services.journal.document("findings", "")
     if body is None:
         raise KferryError("Preflight has not run yet.", next_step="Run `kferry preflight`.", kind=ErrorKind.NOT_READY)
-    return [Finding(**{**item, "severity": Severity(item["severity"])}) for item in json.loads(body)]
+    return [
+        Finding(**{**item, "severity": Severity(item["severity"]), "content": tuple(item.get("content") or ())})
+        for item in json.loads(body)
+    ]
 
 
 def chosen(found: Iterable[Finding]) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kferry.domain.fleet import Candidate, HostFacts, HostReport, Needs, Verdict, judge
+from kferry.domain.heap import LEAST_HEAP_BYTES
 from kferry.store.fleet_files import load_report
 from kferry.store.hosts_file import HostEntry
 
@@ -57,7 +58,7 @@ def judge_all(
             report = None
         needs = Needs(
             migration_id=settings.migration_id,
-            heap_bytes=settings.settings.heap_bytes,
+            heap_bytes=settings.settings.heap_bytes or LEAST_HEAP_BYTES,
             is_local=host.is_local,
             has_java=host.is_local or settings.settings.jre_archive is not None,
         )

@@ -18,13 +18,13 @@ from kferry.domain.errors import ErrorKind, KferryError
 from kferry.domain.model import BatchPhase, Desired, Role, TaskState
 from kferry.domain.runbook import Operation, OperationKind, OperationStatus
 from kferry.domain.runbooks import RUNBOOKS, runbook_of
-from kferry.engine import cutover_runbook, dryrun, intents_access, intents_fixing, intents_fleet
+from kferry.engine import cutover_runbook, dryrun, gate, intents_access, intents_fixing, intents_fleet, task_making
 from kferry.engine.comparison import records_beyond_certificate
 from kferry.engine.context import Services, StepContext
 from kferry.engine.operations import drafts
 from kferry.engine.scope import stopping_findings
 from kferry.store.journal import now_ms
-from kferry.store.tables import Intent, WaiverRow
+from kferry.store.tables import Intent
 
 if TYPE_CHECKING:
     from kferry.engine.loop import Engine
@@ -241,9 +241,11 @@ class Intents:
         existing = self._services.tasks.get(batch.name)
         if existing is not None and existing.state is not TaskState.DELETED:
             raise refuse(f"Batch {batch.name} has a migration task already, in state {existing.state.value}.")
+        task_making.check_workers(self._services, args.get("workers"))
         stopping = stopping_findings(self._services, batch)
         if stopping is None:
             raise refuse("Preflight has not run yet.", "Run `kferry preflight`.")
+        gate.refuse_unjudged(self._services, batch)
         if stopping:
             names = "; ".join(f"{item['title']} [{item['check']}:{item['subject']}]" for item in stopping[:5])
             raise refuse(
@@ -355,22 +357,9 @@ class Intents:
 
     def _waive(self, intent: Intent, args: Mapping[str, Any]) -> None:
         journal, finding_id = self._services.journal, str(args.get("finding_id", ""))
-        if intent.kind == "waive":
-            found = json.loads(journal.document("findings", "") or "[]")
-            match = next((item for item in found if f"{item['check']}:{item['subject']}" == finding_id), None)
-            if match is None:
-                raise KferryError(f"There is no finding {finding_id!r}.", kind=ErrorKind.USAGE)
-            if match["severity"] == "block":
-                raise refuse(f"{match['title']} It blocks and cannot be waived.", match["fix"])
-            if not str(args.get("why", "")).strip():
-                raise KferryError("A waiver needs a reason.", kind=ErrorKind.USAGE)
         with journal.transaction() as session:
             if intent.kind == "waive":
-                until_ms = int(args.get("until_ms") or now_ms() + 7 * 24 * 3600 * 1000)
-                row = WaiverRow(
-                    finding_id=finding_id, who=intent.who, why=str(args["why"]), at_ms=now_ms(), until_ms=until_ms
-                )
-                journal.put_waiver(row, session)
+                gate.put_waiver(journal, session, args, intent.who)
             else:
                 journal.drop_waiver(finding_id, session)
             payload = {"finding_id": finding_id, "why": str(args.get("why", "")), "who": intent.who}

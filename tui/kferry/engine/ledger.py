@@ -111,10 +111,11 @@ class Ledger:
     ) -> None:
         """Write committed offsets of a group (offset and metadata only: a leader epoch would stop Java consumers)."""
         admin = self._clusters.admin(role)
-        now = {(item.topic, item.partition): item.offset for item in admin.committed(group_id)}
+        now = {(item.topic, item.partition): item for item in admin.committed(group_id)}
         changes = []
         for commit in commits:
-            before = now.get((commit.topic, commit.partition))
+            found = now.get((commit.topic, commit.partition))
+            before = None if found is None else found.offset
             if before == commit.offset:
                 continue
             key = f"{commit.topic}-{commit.partition}"
@@ -124,6 +125,7 @@ class Ledger:
                 "topic": commit.topic,
                 "partition": commit.partition,
                 "offset": before,
+                "metadata": "" if found is None else found.metadata,
             }
             text = None if before is None else str(before)
             changes.append(Change(role, "group_offset", group_id, key, text, str(commit.offset), undo, reason))
@@ -206,7 +208,8 @@ class Ledger:
         if undo["offset"] is None:
             admin.delete_committed(undo["group"], [TopicPartition(undo["topic"], undo["partition"])])
             return
-        commit = CommittedOffset(undo["topic"], undo["partition"], undo["offset"])
+        # changes that an older kferry made know no metadata
+        commit = CommittedOffset(undo["topic"], undo["partition"], undo["offset"], undo.get("metadata", ""))
         errors = [error for error in admin.write_committed(undo["group"], [commit]).values() if error]
         if errors:
             raise KferryError(f"The offset of group {undo['group']} could not be put back: {errors[0]}.")

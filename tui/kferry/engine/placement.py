@@ -6,8 +6,11 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import psutil
+
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.domain.fleet import Placed, assign
+from kferry.domain.heap import assign_largest, local_heap, tasks_each
 from kferry.domain.model import Role, TaskSpec, TaskState, WorkerSpec
 from kferry.domain.security import shared_machine_roles, uses_iam
 from kferry.engine import fleet
@@ -40,8 +43,13 @@ def fleet_is_remote(services: Services) -> bool:
     return not hosts[0].is_local
 
 
-def place(services: Services, spec: TaskSpec, count: int, *, beside: Iterable[WorkerSpec] = ()) -> list[WorkerSpec]:
-    """Machines, names and ports for `count` more workers of a task. Raises KferryError where there is no room."""
+def place(
+    services: Services, spec: TaskSpec, count: int, *, beside: Iterable[WorkerSpec] = (), of: int | None = None
+) -> list[WorkerSpec]:
+    """Machines, heap, names and ports for `count` more workers of a task, which has `of` then (else these alone).
+
+    Raises KferryError where there is no room.
+    """
     hosts = {host.name: host for host in load_hosts(services.layout)}
     if fleet_is_remote(services) is not spec.is_remote:
         raise KferryError(
@@ -52,11 +60,12 @@ def place(services: Services, spec: TaskSpec, count: int, *, beside: Iterable[Wo
         )
     own = list(beside)
     everywhere = [*own, *(worker for _, worker in _workers_of_others(services, spec.name))]
-    heap_bytes = services.settings().settings.heap_bytes
+    tasks = tasks_each(spec.connector_tasks_max, count if of is None else of)
+    machines, heap_bytes = _machines(services, spec, count, own, hosts, tasks)
     taken = {(worker.host, port) for worker in everywhere for port in (worker.rest_port, worker.metrics_port)}
     numbers = {int(worker.name.rpartition("-")[2]) for worker in own}
     workers: list[WorkerSpec] = []
-    for name in _machines(services, spec, count, own, hosts, heap_bytes):
+    for name in machines:
         host = hosts[name]
         number = next(n for n in range(1, len(numbers) + 2) if n not in numbers)
         numbers.add(number)
@@ -71,12 +80,15 @@ def place(services: Services, spec: TaskSpec, count: int, *, beside: Iterable[Wo
 
 
 def _machines(
-    services: Services, spec: TaskSpec, count: int, own: list[WorkerSpec], hosts: dict[str, HostEntry], heap_bytes: int
-) -> list[str]:
+    services: Services, spec: TaskSpec, count: int, own: list[WorkerSpec], hosts: dict[str, HostEntry], tasks: int
+) -> tuple[list[str], int]:
+    """A machine for each worker, and the heap that one with so many connector tasks gets there."""
+    fixed = services.settings().settings.heap_bytes
     if not spec.is_remote:
         # this machine's room is preflight's business; several workers share it
         names = list(hosts)
-        return [names[(len(own) + index) % len(names)] for index in range(count)]
+        heap_bytes = fixed or local_heap(tasks, psutil.virtual_memory().total)
+        return [names[(len(own) + index) % len(names)] for index in range(count)], heap_bytes
     placed = [Placed(worker.host, spec.name, worker.heap_bytes) for worker in own]
     placed += [
         Placed(worker.host, other, worker.heap_bytes) for other, worker in _workers_of_others(services, spec.name)
@@ -84,7 +96,11 @@ def _machines(
     zones = {name: host.zone for name, host in hosts.items()}
     shared = _shared_roles(services, spec.name, placed)
     free = [name for name in hosts if name not in shared]
-    found = assign(fleet.candidates(services, free), count, heap_bytes, placed, zones, task=spec.name)
+    candidates = fleet.candidates(services, free)
+    if fixed is None:
+        found, heap_bytes = assign_largest(candidates, count, placed, zones, spec=spec, tasks=tasks)
+    else:
+        found, heap_bytes = assign(candidates, count, fixed, placed, zones, task=spec.name), fixed
     if found.missing:
         words = [f"{name}: its cloud role serves {', '.join(tasks)} already." for name, tasks in shared.items()]
         raise KferryError(
@@ -93,7 +109,7 @@ def _machines(
             next_step="Check the machines (`kferry fleet check`), add some to inventory/hosts.yml, or ask for less.",
             kind=ErrorKind.NOT_READY,
         )
-    return found.hosts
+    return found.hosts, heap_bytes
 
 
 def _shared_roles(services: Services, task: str, placed: list[Placed]) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import psutil
 
 from kferry.ansible.java import find_java
 from kferry.domain.errors import KferryError
+from kferry.domain.fleet import OS_RESERVE_BYTES
+from kferry.domain.heap import LEAST_HEAP_BYTES, LEAST_RECORD_BYTES, heap_for, local_heap, wanted_each
 from kferry.domain.model import Role, WorkerHost
-from kferry.domain.preflight import CONTROLLER, Probe
+from kferry.domain.preflight import CONTROLLER, PreflightFacts, Probe
 from kferry.engine import fleet
 from kferry.engine.context import Services
 from kferry.store.hosts_file import HostEntry, load_hosts
@@ -68,6 +71,22 @@ def hosts(services: Services, first_port: int, last_port: int) -> tuple[tuple[Wo
         else _remote(services, entry)
         for entry in entries
     ), ""
+
+
+def with_own_heap(facts: PreflightFacts) -> PreflightFacts:
+    """The facts with the heap that the workers of the largest batch would get, where kferry.yml sets none."""
+    tasks = max(
+        (wanted_each(sum(t.partition_count for t in topics), facts.workers_per_task) for _, topics in facts.units),
+        default=1,
+    )
+    room = [host.memory_bytes - OS_RESERVE_BYTES for host in facts.remote_hosts if host.usable and host.memory_bytes]
+    if room:
+        heap_bytes = heap_for(tasks, LEAST_RECORD_BYTES, min(room))
+    elif facts.remote_hosts:
+        heap_bytes = LEAST_HEAP_BYTES  # nothing is known of their memory
+    else:
+        heap_bytes = local_heap(tasks, psutil.virtual_memory().total)
+    return replace(facts, settings=replace(facts.settings, heap_bytes=heap_bytes))
 
 
 def _remote(services: Services, entry: HostEntry) -> WorkerHost:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kferry.domain.model import Batch
+from kferry.domain.waivers import beyond
 from kferry.store.journal import now_ms
+from kferry.store.tables import WaiverRow
 
 if TYPE_CHECKING:
     from kferry.engine.context import Services
@@ -18,15 +21,22 @@ def stopping_findings(services: Services, batch: Batch) -> list[dict[str, Any]] 
     body = services.journal.document("findings", "")
     if body is None:
         return None
-    waived = {row.finding_id for row in services.journal.waivers(now_ms())}
+    waived = {row.finding_id: row for row in services.journal.waivers(now_ms())}
     elsewhere = _subjects_elsewhere(services, batch)
     return [
         item
         for item in json.loads(body)
         if item["severity"] != "info"
         and not _is_about(item["subject"], elsewhere)
-        and (item["severity"] == "block" or f"{item['check']}:{item['subject']}" not in waived)
+        and (item["severity"] == "block" or not covers(waived.get(f"{item['check']}:{item['subject']}"), item))
     ]
+
+
+def covers(waiver: WaiverRow | None, finding: Mapping[str, Any]) -> bool:
+    """Whether a waiver reaches over all that a finding is about now."""
+    if waiver is None:
+        return False
+    return not beyond(finding.get("content") or (), None if waiver.content is None else json.loads(waiver.content))
 
 
 def _subjects_elsewhere(services: Services, batch: Batch) -> set[str]:

@@ -33,20 +33,12 @@ def play_environment(clusters: Clusters, spec: TaskSpec) -> dict[str, str]:
             result[f"{prefix}JAAS"] = iam_jaas(config, spec)
         elif config.sasl_mechanism in _MODULES and config.sasl_password:
             result[f"{prefix}JAAS"] = jaas(config)
-        if config.ssl_ca:
-            result[f"{prefix}CA"] = _ca(config)
-        if config.ssl_certificate and config.ssl_key:
-            result[f"{prefix}CERTIFICATE"] = pem.certificates(
-                text_of(config.ssl_certificate), f"the certificate of the {role.value} cluster (ssl_certificate)"
-            )
-            result[f"{prefix}KEY"] = pem.private_key(
-                text_of(config.ssl_key), f"the private key of the {role.value} cluster (ssl_key)"
-            )
+        result |= _tls(config)
     return result
 
 
 def preflight_environment(clusters: Clusters) -> dict[str, str]:
-    """What machines need to try the brokers of both clusters: `KFERRY_SECRET_<ROLE>_` PASSWORD and CA."""
+    """What machines need to try the brokers: `KFERRY_SECRET_<ROLE>_` PASSWORD, CA, KEY, CERTIFICATE."""
     result = {}
     for role in Role:
         try:
@@ -56,8 +48,7 @@ def preflight_environment(clusters: Clusters) -> dict[str, str]:
         security.refuse_old_waiver(config, now_ms())
         if config.sasl_mechanism in _MODULES and config.sasl_password:
             result[f"KFERRY_SECRET_{role.name}_PASSWORD"] = resolve(config.sasl_password)
-        if config.ssl_ca:
-            result[f"KFERRY_SECRET_{role.name}_CA"] = _ca(config)
+        result |= _tls(config)
     return result
 
 
@@ -87,8 +78,17 @@ def text_of(place: str) -> str:
     return resolve(place if is_reference(place) else f"file:{Path(place).expanduser()}")
 
 
-def _ca(config: ClusterConfig) -> str:
-    return pem.certificates(text_of(config.ssl_ca or ""), f"the CA of the {config.role.value} cluster (ssl_ca)")
+def _tls(config: ClusterConfig) -> dict[str, str]:
+    """The PEM texts of a cluster's TLS: the authority it is checked against, and what a client shows of itself."""
+    prefix, of = f"KFERRY_SECRET_{config.role.name}_", f"of the {config.role.value} cluster"
+    result = {}
+    if config.ssl_ca:
+        result[f"{prefix}CA"] = pem.certificates(text_of(config.ssl_ca), f"the CA {of} (ssl_ca)")
+    if config.ssl_certificate and config.ssl_key:
+        what = f"the certificate {of} (ssl_certificate)"
+        result[f"{prefix}CERTIFICATE"] = pem.certificates(text_of(config.ssl_certificate), what)
+        result[f"{prefix}KEY"] = pem.private_key(text_of(config.ssl_key), f"the private key {of} (ssl_key)")
+    return result
 
 
 def _quoted(text: str) -> str:

@@ -46,11 +46,28 @@ def each_broker(
             for future in done:
                 _sort(future, running[future].broker_id, answers)
             if cancelled():
-                raise KferryError("The scan was cancelled.", next_step="Go on with it: kferry scan --resume.")
+                raise _cancelled()
     finally:
         # what is under way ends by its own deadline
         pool.shutdown(wait=False, cancel_futures=True)
     return answers
+
+
+def in_background(work: Callable[[], T], *, cancelled: Callable[[], bool] = lambda: False) -> T:
+    """The result of a call that ends by a deadline of its own; left alone at once where it was cancelled."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ask-any-broker")
+    try:
+        running = pool.submit(work)
+        while not wait([running], timeout=_LOOK_SECONDS).done:
+            if cancelled():
+                raise _cancelled()
+        return running.result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _cancelled() -> KferryError:
+    return KferryError("The scan was cancelled.", next_step="Go on with it: kferry scan --resume.")
 
 
 def _ask(cluster: ClusterConfig, broker: Broker, ask: Callable[[BrokerLink], T], timeout_seconds: float) -> T:

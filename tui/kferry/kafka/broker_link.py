@@ -9,6 +9,7 @@ from types import TracebackType
 from kferry.domain.errors import KferryError
 from kferry.domain.model import Broker, ClusterConfig
 from kferry.kafka.direct import DirectSession
+from kferry.kafka.told import since
 from kferry.kafka.wire import WireReader, pack_compact_array, pack_compact_string
 
 # The protocol's error numbers that these requests meet, as Kafka names them.
@@ -34,7 +35,11 @@ _ERROR_NAMES = {
 
 
 class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
-    """The broker does not know this request."""
+    """The broker does not know this request; `since` says from which release on one does."""
+
+    def __init__(self, since: str = "") -> None:
+        super().__init__(since)
+        self.since = since
 
 
 def error_name(code: int) -> str:
@@ -44,7 +49,7 @@ def error_name(code: int) -> str:
 def words(error: BaseException) -> str:
     """Why a broker could not be asked, without a place: the place is named by who says it."""
     if isinstance(error, Unsupported):
-        return "it does not know this request"
+        return f"it does not know this request{error.since}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, KferryError):
@@ -83,7 +88,7 @@ class BrokerLink:
         for version in range(newest, oldest - 1, -1):
             if self._session.speaks(api, version):
                 return version
-        raise Unsupported
+        raise Unsupported(since(api))
 
     def ask(self, api: int, version: int, body: bytes, *, flexible: bool) -> WireReader:
         """One request and its answer, placed behind the header. `flexible` versions have tagged fields."""

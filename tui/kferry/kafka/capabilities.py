@@ -21,7 +21,7 @@ from kferry.kafka import causes, cluster, configs, groups, offsets, topics
 from kferry.kafka.check_lines import counted
 from kferry.kafka.connection import Connection
 from kferry.kafka.direct import DirectSession
-from kferry.kafka.told import SECURITY_DISABLED, error_words
+from kferry.kafka.told import SECURITY_DISABLED, error_words, since
 from kferry.kafka.wire import (
     WireError,
     WireReader,
@@ -61,7 +61,7 @@ def _unknown(words: str, grant: str = "") -> Found:
 
 
 class UnsupportedError(Exception):
-    """The broker does not know this request."""
+    """The broker does not know this request; its text says from which release on one does."""
 
 
 class Prober:
@@ -117,8 +117,8 @@ class Prober:
     def _safely(self, ask: Callable[[], Found]) -> Found:
         try:
             return ask()
-        except UnsupportedError:
-            return Found(Capability.UNSUPPORTED, "This cluster does not know the request.")
+        except UnsupportedError as unknown:
+            return Found(Capability.UNSUPPORTED, f"This cluster does not know the request{unknown}.")
         except KafkaException as exception:
             error = causes.kafka_error(exception)
             return _unknown(causes.error_words(error) if error else type(exception).__name__)
@@ -249,7 +249,7 @@ class Prober:
         with DirectSession(self._connection.cluster, timeout_seconds=self._timeout_seconds) as session:
             version = next((one for one in range(newest, -1, -1) if session.speaks(api, one)), None)
             if version is None:
-                raise UnsupportedError
+                raise UnsupportedError(since(api))
             return session.call(api, version, body(version), flexible=flexible), version
 
     def _log_dirs(self) -> Found:

@@ -66,6 +66,8 @@ class ErrorEar:
 
     def clear(self) -> None:
         """Called when the cluster has answered: older complaints explain nothing any more."""
+        if not self._heard and self._hopeless_at_seconds is None:
+            return  # almost always, for each of some ten thousand answers
         with self._lock:
             self._heard.clear()
             self._hopeless_at_seconds = None
@@ -118,13 +120,17 @@ def refused(cluster: ClusterConfig, error: KafkaError, doing: str) -> KferryErro
     return KferryError(
         f"Cannot {doing} the {cluster.role} cluster at {cluster.bootstrap_servers}.",
         cause=f"It answered {error_words(error).rstrip('.')}.",
-        next_step=(
-            "Give the principal that kferry uses the missing right, then try again."
-            if denied
-            else "See the brokers' log for the reason, then try again."
-        ),
+        next_step=_step_after(error, denied),
         kind=ErrorKind.CONNECT if denied else ErrorKind.FAILED,
     )
+
+
+def _step_after(error: KafkaError, denied: bool) -> str:
+    if denied:
+        return "Give the principal that kferry uses the missing right, then try again."
+    if error.code() in (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION):
+        return "This cluster cannot do that, and trying again does not help: make the change with its own tools."
+    return "See the brokers' log for the reason, then try again."
 
 
 def _explain(cluster: ClusterConfig, heard: list[Heard], waited_seconds: float) -> tuple[str, str, str]:

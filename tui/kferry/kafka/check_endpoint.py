@@ -287,6 +287,8 @@ def _login_wanted(cluster: ClusterConfig, found: Endpoint, connected: socket.soc
                 "SASL", UNKNOWN, f"The listener does not tell which logins it takes ({reason(problem)}).", watch.seconds
             )
         return
+    if error == _NO_LOGIN_HERE:
+        offered = ()  # brokers before 1.0 name the logins of their other listeners here
     found.offered = offered
     listed = ", ".join(offered) or "none"
     if not protocol.startswith("SASL"):
@@ -296,7 +298,7 @@ def _login_wanted(cluster: ClusterConfig, found: Endpoint, connected: socket.soc
                 f"The listener wants a login: {listed}", f"Set security_protocol to {with_tls} and a user."
             )
             found.add("SASL", FAILED, words, watch.seconds)
-    elif error == _NO_LOGIN_HERE and not offered:
+    elif error == _NO_LOGIN_HERE:
         without = "SSL" if protocol == "SASL_SSL" else "PLAINTEXT"
         words = sentence("The listener takes no login", f"Set security_protocol to {without}, or use another port.")
         found.add("SASL", FAILED, words, watch.seconds)

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, DescribeClusterResult
 from kferry.domain.errors import KferryError
 from kferry.domain.model import ClusterConfig
 from kferry.kafka import auth, causes
+from kferry.kafka.coordinators import Coordinators
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -47,6 +48,7 @@ class Connection:
         self.cluster = cluster
         self.ear = causes.ErrorEar()
         self.cancelled: Callable[[], bool] = lambda: False  # looked at while waiting; a scan sets it
+        self.coordinators = Coordinators()
         self._client: AdminClient | None = None
         self._lock = threading.Lock()
 
@@ -108,11 +110,13 @@ class Connection:
         wave: int = 500,
         in_flight: int = 8,
         repeatable: bool = True,
+        answered: bool = False,
     ) -> tuple[dict[K, T], dict[K, KafkaError]]:
         """Ask for many things: `wave` keys per request, up to `in_flight` requests before the first is collected.
 
         Answers that only say "not yet" are asked again until the deadline, unless the request is not `repeatable`.
-        Returns what was answered, and the error for each key that was not; raises where nothing was answered at all.
+        Returns what was answered, and the error for each key that was not; raises where nothing was answered at all,
+        unless the cluster has `answered` for other keys a moment ago.
         """
         started = time.monotonic()
         deadline = started + timeout_seconds
@@ -138,7 +142,7 @@ class Connection:
                     # a client goes on asking the controller it knows, also when that is dead: a new one looks anew
                     self.close()
                 time.sleep(_PAUSE_SECONDS)
-        if errors and not results and all(causes.is_transport(error) for error in errors.values()):
+        if errors and not results and not answered and all(causes.is_transport(error) for error in errors.values()):
             self.client.poll(0)
             raise self._unreachable(started, doing)
         return results, errors

@@ -159,7 +159,11 @@ class DirectSession:
     def _token(self, token: bytes) -> bytes:
         if not self.speaks(_AUTHENTICATE, 0):  # brokers before 1.0 take the tokens unwrapped
             self._send(pack_bytes(token))
-            return self._receive()
+            try:
+                return self._receive()
+            except (ConnectionResetError, WireError):  # all that they say of a wrong password
+                heard = "it closed the connection, as brokers before 1.0 do where user or password are wrong"
+                raise LoginRefusedError(heard) from None
         answer = self._call(_AUTHENTICATE, 0, pack_bytes(token), False)
         error, words = answer.int16(), answer.nullable_string()
         if error:
@@ -169,7 +173,7 @@ class DirectSession:
     def _refused_login(self, words: str) -> KferryError:
         return KferryError(
             f"The {self.cluster.role.value} cluster at {self.address} refuses the login.",
-            cause=f"It says: {words}.",
+            cause=f"It says: {words}." if self.speaks(_AUTHENTICATE, 0) else f"{words[:1].upper()}{words[1:]}.",
             next_step="Check the mechanism, the user and its password, and that the user exists there.",
             kind=ErrorKind.CONNECT,
         )

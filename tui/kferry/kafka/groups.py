@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import cast
@@ -15,9 +15,17 @@ from confluent_kafka.admin import ConsumerGroupDescription, ListConsumerGroupsRe
 from kferry.domain.errors import KferryError
 from kferry.domain.model import CommittedOffset, Group, GroupKind, GroupMember, GroupState, TopicPartition
 from kferry.kafka import causes
+from kferry.kafka.commit import write_to_coordinator
+from kferry.kafka.committed import GroupOffsets, Told, ask_coordinators
 from kferry.kafka.connection import Connection
+from kferry.kafka.direct import DirectSession
+from kferry.kafka.told import since
 
 _GROUPS_PER_CALL = 100
+_DELETE_GROUPS = 42
+# Connecting to the coordinators and logging in takes some requests; for fewer groups than this the library takes fewer.
+_WORTH_CONNECTING = 10
+_LEAST_SECONDS = 0.5
 _PAUSE_SECONDS = 0.3
 _STREAMS_ASSIGNOR = "stream"
 _STREAMS_CLIENT = "-StreamThread-"
@@ -89,10 +97,54 @@ def committed_many(
     """Committed offsets per group, and the error for each group where they could not be read (whole).
 
     With `stable`, offsets that a running transaction is about to change are an error instead of an old value.
+    Metadata is read again from the coordinators where the library has read it, and is as the library says only where
+    they cannot be asked.
+    """
+    wanted = list(dict.fromkeys(ids))
+    deadline = time.monotonic() + timeout_seconds
+    told = Told()
+    if len(wanted) >= _WORTH_CONNECTING:
+        told = ask_coordinators(connection, wanted, stable=stable, deadline=deadline)
+    missing = told.missing(wanted)
+    if missing:
+        more = ask_library(
+            connection,
+            missing,
+            stable=stable,
+            timeout_seconds=max(_LEAST_SECONDS, deadline - time.monotonic()),
+            answered=bool(told.offsets or told.errors),
+        )
+        told.offsets.update(more.offsets)
+        told.errors.update(more.errors)
+        marked = [name for name, found in more.offsets.items() if any(commit.metadata for commit in found.commits)]
+        if marked:
+            exact = ask_coordinators(connection, marked, stable=stable, one_each=True, deadline=deadline)
+            told.offsets.update(exact.offsets)
+            told.errors.update(exact.errors)
+            for name in exact.errors:
+                told.offsets.pop(name, None)
+    errors = {group_id: f"offsets: {causes.error_words(error)}" for group_id, error in told.errors.items()}
+    for group_id, found in told.offsets.items():
+        if found.failed:
+            first, error = found.failed[0]
+            errors[group_id] = (
+                f"offsets: {len(found.failed)} of {found.count} partitions failed, the first "
+                f"{first.topic}-{first.partition}: {causes.error_words(error)}"
+            )
+    return {group_id: found.commits for group_id, found in told.offsets.items()}, errors
+
+
+def ask_library(
+    connection: Connection, ids: Iterable[str], *, stable: bool, timeout_seconds: float, answered: bool = False
+) -> Told:
+    """Offsets of groups by the client library, which takes one group per call; for few of them, and for old brokers.
+
+    It reads metadata beyond its end, up to the next zero byte in memory: what comes after it cannot be told from it.
+    Raises where nothing was answered at all, unless the cluster has `answered` for other groups a moment ago.
     """
 
     def start(chunk: list[str], left_seconds: float) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
-        # The client library takes one group per call: all calls are started before the first is collected.
+        # all calls are started before the first is collected
         fired: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
         for group_id in chunk:
             fired.update(
@@ -102,28 +154,36 @@ def committed_many(
             )
         return fired
 
-    answers, refusals = connection.ask_many(
-        start, ids, doing="read group offsets of", timeout_seconds=timeout_seconds, wave=_GROUPS_PER_CALL, in_flight=2
+    answers, errors = connection.ask_many(
+        start,
+        ids,
+        doing="read group offsets of",
+        timeout_seconds=timeout_seconds,
+        wave=_GROUPS_PER_CALL,
+        in_flight=2,
+        answered=answered,
     )
-    errors = {group_id: f"offsets: {causes.error_words(error)}" for group_id, error in refusals.items()}
-    commits: dict[str, tuple[CommittedOffset, ...]] = {}
-    for group_id, answer in answers.items():
-        parts = answer.topic_partitions or []
-        failed = [(part, part.error) for part in parts if part.error is not None]
-        if failed:
-            first, error = failed[0]
-            errors[group_id] = (
-                f"offsets: {len(failed)} of {len(parts)} partitions failed, the first "
-                f"{first.topic}-{first.partition}: {causes.error_words(error)}"
-            )
-        commits[group_id] = tuple(
-            sorted(
-                CommittedOffset(part.topic, part.partition, part.offset, part.metadata or "")
-                for part in parts
-                if part.error is None and part.offset >= 0  # -1001: nothing committed here
-            )
+    return Told({group_id: _offsets(answer) for group_id, answer in answers.items()}, errors)
+
+
+def _offsets(answer: ConsumerGroupTopicPartitions) -> GroupOffsets:
+    parts = answer.topic_partitions or []
+    commits = tuple(
+        sorted(
+            CommittedOffset(part.topic, part.partition, part.offset, _metadata(part))
+            for part in parts
+            if part.error is None and part.offset >= 0  # -1001: nothing committed here
         )
-    return commits, errors
+    )
+    failed = tuple((TopicPartition(part.topic, part.partition), part.error) for part in parts if part.error is not None)
+    return GroupOffsets(commits, failed, len(parts))
+
+
+def _metadata(part: ck.TopicPartition) -> str:
+    try:
+        return part.metadata or ""
+    except UnicodeDecodeError as error:  # what lies behind it in memory need not be text
+        return bytes(error.object).decode("utf-8", "replace")
 
 
 def committed(
@@ -145,40 +205,47 @@ def write_committed(
 ) -> dict[TopicPartition, str | None]:
     """Commit offsets for a group without members. Per partition None when written, else the broker's error.
 
-    No leader epoch goes along: one of another cluster would make consumers think the log was cut.
+    No leader epoch goes along: one of another cluster would make consumers think the log was cut. Commits with
+    metadata go to the coordinator directly; what it can't be asked for is left to the client library, which writes
+    everything, but ends the metadata with a zero byte.
     """
-    wanted = list(commits)
-    if not wanted:
-        return {}
+    wanted = {TopicPartition(commit.topic, commit.partition): commit for commit in commits}
+    doing = f"write the offsets of group {group_id} to"
+    deadline = time.monotonic() + timeout_seconds
+    answered: dict[TopicPartition, KafkaError | None] = {}
+    if any(commit.metadata for commit in wanted.values()):
+        answered = write_to_coordinator(connection, group_id, wanted.values(), doing=doing, deadline=deadline)
+    missing = [commit for tp, commit in wanted.items() if tp not in answered]
+    if missing:
+        answered |= _written_by_library(connection, group_id, missing, doing=doing, deadline=deadline)
+    words = {tp: None if error is None else causes.error_words(error) for tp, error in answered.items()}
+    return {tp: words.get(tp, "The cluster did not answer for this partition.") for tp in wanted}
 
+
+def _written_by_library(
+    connection: Connection, group_id: str, commits: Sequence[CommittedOffset], *, doing: str, deadline: float
+) -> dict[TopicPartition, KafkaError | None]:
     def start(left_seconds: float) -> Future[ConsumerGroupTopicPartitions]:
-        parts = [
-            ck.TopicPartition(commit.topic, commit.partition, commit.offset, metadata=commit.metadata)
-            for commit in wanted
-        ]
+        parts = [_library_part(commit) for commit in commits]
         futures = connection.client.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group_id, parts)], request_timeout=left_seconds
         )
         return futures[group_id]
 
-    doing = f"write the offsets of group {group_id} to"
-    deadline = time.monotonic() + timeout_seconds
     while True:
-        answer = connection.ask(start, doing=doing, timeout_seconds=max(0.5, deadline - time.monotonic()))
+        answer = connection.ask(start, doing=doing, timeout_seconds=max(_LEAST_SECONDS, deadline - time.monotonic()))
         # The request as a whole succeeds even where every single partition was refused.
-        errors = [part.error for part in answer.topic_partitions or [] if part.error is not None]
-        later = any(connection.passes(error) for error in errors)
+        answered = {TopicPartition(part.topic, part.partition): part.error for part in answer.topic_partitions or []}
+        later = any(error is not None and connection.passes(error) for error in answered.values())
         if not later or time.monotonic() + _PAUSE_SECONDS >= deadline:
-            break
+            return answered
         time.sleep(_PAUSE_SECONDS)  # the group's coordinator is not there yet; writing again changes nothing
-    answered = {
-        TopicPartition(part.topic, part.partition): causes.error_words(part.error) if part.error else None
-        for part in answer.topic_partitions or []
-    }
-    return {
-        tp: answered.get(tp, "The cluster did not answer for this partition.")
-        for tp in (TopicPartition(commit.topic, commit.partition) for commit in wanted)
-    }
+
+
+def _library_part(commit: CommittedOffset) -> ck.TopicPartition:
+    if commit.metadata:
+        return ck.TopicPartition(commit.topic, commit.partition, commit.offset, metadata=commit.metadata)
+    return ck.TopicPartition(commit.topic, commit.partition, commit.offset)  # the library writes a zero byte for ""
 
 
 def delete_group(connection: Connection, group_id: str, *, timeout_seconds: float) -> bool:
@@ -188,6 +255,7 @@ def delete_group(connection: Connection, group_id: str, *, timeout_seconds: floa
         return connection.client.delete_consumer_groups(chunk, request_timeout=left_seconds)
 
     doing = f"delete group {group_id} of"
+    _refuse_deleting_where_unknown(connection, doing, timeout_seconds)
     _done, errors = connection.ask_many(start, [group_id], doing=doing, timeout_seconds=timeout_seconds)
     error = errors.get(group_id)
     if error is None:
@@ -195,6 +263,18 @@ def delete_group(connection: Connection, group_id: str, *, timeout_seconds: floa
     if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
         return False
     raise causes.refused(connection.cluster, error, doing)
+
+
+def _refuse_deleting_where_unknown(connection: Connection, doing: str, timeout_seconds: float) -> None:
+    """Raise where the brokers cannot delete groups: asked for it, the client library would abort the whole process."""
+    with DirectSession(connection.cluster, timeout_seconds=timeout_seconds) as session:
+        if session.speaks(_DELETE_GROUPS, 0):
+            return
+    raise KferryError(
+        f"Cannot {doing} the {connection.cluster.role} cluster at {connection.cluster.bootstrap_servers}.",
+        cause=f"Its brokers do not know the request{since(_DELETE_GROUPS)}.",
+        next_step="Nothing was changed. The offsets of a group without members go by themselves, when they expire.",
+    )
 
 
 def delete_committed(

@@ -22,13 +22,17 @@ _DENIED = "TOPIC_AUTHORIZATION_FAILED"
 
 @dataclass(frozen=True, slots=True)
 class TopicSample:
-    """What a few records told. `has_transactions` is None where too little was seen to say no."""
+    """What a few records told. `has_transactions` is None where too little was seen to say no.
+
+    `partitions` is how many of its partitions the timestamps are of: all of them, or only the fullest.
+    """
 
     first_timestamp_ms: int | None = None
     last_timestamp_ms: int | None = None
     mean_record_bytes: float | None = None
     has_transactions: bool | None = None
     error: str | None = None
+    partitions: int | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +46,9 @@ class _Tally:
     span: int = 0
     seen_all: bool = True
     open_transaction: bool = False
+    newest_of: set[int] = field(default_factory=set)  # partitions whose newest record is looked for
+    told: set[int] = field(default_factory=set)  # partitions of which a record with a timestamp was seen near the end
+    unseen: bool = False  # a partition may hold newer records, and is not looked into
     errors: list[str] = field(default_factory=list)
 
 
@@ -81,6 +88,8 @@ def sample_topics(
         tally.records += 1
         tally.record_bytes += _size_bytes(message)
         tally.last_ms.append(message.timestamp()[1])
+        if message.timestamp()[1] >= 0:
+            tally.told.add(tp.partition)
         if tp not in heads:  # its tail is all of it
             tally.first_ms.append(message.timestamp()[1])
 
@@ -157,7 +166,7 @@ def _forget_heads(tally: _Tally) -> None:
 
 
 def _forget_tails(tally: _Tally) -> None:
-    tally.records, tally.record_bytes, tally.last_ms = 0, 0, []
+    tally.records, tally.record_bytes, tally.last_ms, tally.told = 0, 0, [], set()
 
 
 def _plan(
@@ -171,17 +180,20 @@ def _plan(
     for part in topic.partitions:
         start, end, stable = part.log_start_offset, part.end_offset, part.last_stable_offset
         if start is None or end is None:
-            tally.seen_all = False
+            tally.seen_all, tally.unseen = False, True
             continue
         stop = end if stable is None else min(end, stable)
         tally.open_transaction |= stop < end
+        tally.unseen |= stop < end  # what is in an open transaction is not read
         if start < stop:
             filled.append((part.partition, start, stop))
     # The fullest partitions tell most; a handful is enough.
     filled.sort(key=lambda item: item[1] - item[2])
     tally.seen_all &= len(filled) <= max_partitions
+    tally.unseen |= len(filled) > max_partitions
     for number, start, stop in filled[:max_partitions]:
         tp = TopicPartition(topic.name, number)
+        tally.newest_of.add(number)
         tail = max(start, stop - _TAIL_OFFSETS)
         if tail > start:
             heads[tp] = (start, min(tail, start + _TAIL_OFFSETS))
@@ -206,7 +218,15 @@ def _result(topic: Topic, tally: _Tally) -> TopicSample:
         mean_record_bytes=(tally.head_bytes + tally.record_bytes) / records if records else None,
         has_transactions=transactions,
         error="; ".join(dict.fromkeys(tally.errors)) or None,
+        partitions=_partitions(topic, tally),
     )
+
+
+def _partitions(topic: Topic, tally: _Tally) -> int:
+    """How many partitions the timestamps are of; all of them only where none may hold a newer record."""
+    if not tally.unseen and tally.told == tally.newest_of:
+        return topic.partition_count
+    return min(len(tally.told), topic.partition_count - 1)
 
 
 def _size_bytes(message: ck.Message) -> int:

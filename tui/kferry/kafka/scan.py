@@ -25,8 +25,8 @@ from kferry.kafka import topics as topic_metadata
 from kferry.kafka.admin import ClusterAdmin
 from kferry.kafka.group_listing import ListedGroup
 from kferry.kafka.scan_around import Surroundings, SurroundingsReader, with_size, with_transactions
-from kferry.kafka.scan_groups import GroupScanner, LagReader, streams_by_topics, with_movement
-from kferry.kafka.scan_topics import TopicScanner
+from kferry.kafka.scan_groups import GroupScanner, LagReader, streams_by_topics, streams_topics, with_movement
+from kferry.kafka.scan_topics import TopicScanner, with_growth
 
 OnProgress = Callable[[str, int, int], None]  # what is being read, done, of how many
 OnPartial = Callable[[Callable[[], Scan]], None]  # gets a way to make the scan so far: to make it is work
@@ -142,14 +142,19 @@ class _Scanning:
             )
 
     def _keep_what_was_read(self, facts: ClusterFacts, scanner: TopicScanner) -> None:
-        """Takes over topics and groups of a scan that was cut off, unless a topic has changed its shape since."""
+        """Takes over topics and groups of a scan that was cut off, unless a topic has changed its shape since.
+
+        What could not be read as a whole is asked again: what was in the way may be over.
+        """
         resumed = self._options.resumed
         if resumed is None or resumed.cluster.cluster_id != facts.cluster_id:
             return
         for topic in resumed.topics:
+            if topic.error:
+                continue
             if scanner.knows(topic.name) and len(scanner.partitions_of(topic.name)) == topic.partition_count:
                 self._topics[topic.name] = topic
-        self._groups = {group.group_id: group for group in resumed.groups}
+        self._groups = {group.group_id: group for group in resumed.groups if not group.error}
 
     def _read_topics(self, names: list[str], scanner: TopicScanner) -> None:
         missing = [name for name in names if name not in self._topics]
@@ -206,10 +211,10 @@ class _Scanning:
     def _read_groups(self, listed: Mapping[str, ListedGroup] | None, scanner: GroupScanner) -> None:
         if listed is None:
             return
-        self._step("groups", 0, 1)
         self._groups = {name: group for name, group in self._groups.items() if name in listed}
         missing = sorted(name for name in listed if name not in self._groups)
         done = len(listed) - len(missing)
+        self._step("groups", done, max(1, len(listed)))
         for chunk in scanner.chunks(missing):
             self._groups.update(scanner.scan([listed[name] for name in chunk]))
             done += len(chunk)
@@ -254,18 +259,28 @@ class _Scanning:
         self._step("second sample", 1, 3)
         stable = scanner.ends(tps, "stable")
         self._step("second sample", 2, 3)
+        before = self._options.before
+        former = {topic.name: topic for topic in before.topics} if before is not None else {}
+        since_ms = before.taken_at_ms if before is not None else 0
         self._topics = {
-            name: _with_ends(topic, end, stable, None if self._options.resumed else seconds)
+            name: with_growth(
+                _with_ends(topic, end, stable, None if self._options.resumed else seconds),
+                topic,
+                former.get(name),
+                before_at_ms=since_ms,
+                now_ms=time.time_ns() // 1_000_000,
+            )
             for name, topic in self._topics.items()
         }
         again = groups.commits(self._groups)
         again_at_ms = time.time_ns() // 1_000_000
-        before = {group.group_id: group for group in self._options.before.groups} if self._options.before else {}
+        groups_before = {group.group_id: group for group in before.groups} if before is not None else {}
+        internal = streams_topics(self._topics)
         self._groups = {
             name: with_movement(
-                streams_by_topics(group, self._topics),
+                streams_by_topics(group, internal),
                 again.get(name),
-                before.get(name),
+                groups_before.get(name),
                 taken_at_ms=self._taken_at_ms,
                 again_at_ms=again_at_ms,
             )

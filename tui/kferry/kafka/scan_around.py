@@ -57,6 +57,7 @@ class SurroundingsReader:
         self._facts = facts
         self._cancelled = cancelled
         self._known: list[producers.KnownTransaction] | None = None
+        self._unlisted = ""  # why they are not known
 
     def read_sizes(self) -> None:
         sizes, answers = log_dirs.partition_bytes(self._admin.config, self._facts.brokers, cancelled=self._cancelled)
@@ -94,6 +95,8 @@ class SurroundingsReader:
         listed = [item for found in answers.by_broker.values() for item in found]
         if not answers.failed:
             self._known = listed
+        else:
+            self._unlisted = f" ({'; '.join(sorted(set(answers.failed.values())))})"
         if ids is not None:
             self.found.is_log_read = True
             self.found.capabilities["transactional_ids"] = Capability.SUPPORTED
@@ -128,6 +131,7 @@ class SurroundingsReader:
         answers = producers.active_producers(self._admin.config, led_by, cancelled=self._cancelled)
         self._judge("producers", "Active producers", answers, "READ on the topics")
         if not answers.by_broker and led_by:
+            self.found.notes.append("Hanging transactions are not available: they are found by their producers.")
             return
         errors: dict[TopicPartition, str] = {}
         found: list[ActiveProducer] = []
@@ -149,7 +153,7 @@ class SurroundingsReader:
     def _note_hanging(self, found: list[ActiveProducer], older_than_ms: int | None) -> None:
         if self._known is None:
             self.found.notes.append(
-                "Hanging transactions are not available: not every coordinator lists its transactions."
+                f"Hanging transactions are not available: not every coordinator lists its transactions{self._unlisted}."
             )
             return
         if older_than_ms is None:

@@ -94,12 +94,17 @@ class GroupScanner:
         return result
 
 
-def streams_by_topics(group: Group, topics: Mapping[str, Topic]) -> Group:
+def streams_topics(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these topics that could be internal ones of Streams applications: few, looked at for each group."""
+    return tuple(name for name in names if name.endswith(_STREAMS_TOPICS))
+
+
+def streams_by_topics(group: Group, internal: Iterable[str]) -> Group:
     """A stopped Streams application is still known by its internal topics, which begin with its id."""
     if group.kind not in (GroupKind.PLAIN, GroupKind.SIMPLE, GroupKind.CONSUMER):
         return group
     prefix = f"{group.group_id}-"
-    if any(name.startswith(prefix) and name.endswith(_STREAMS_TOPICS) for name in topics):
+    if any(name.startswith(prefix) for name in internal):
         return replace(group, kind=GroupKind.STREAMS)
     return group
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import TopicMetadata
 
+from kferry.domain.clean_up import IDLE_AFTER_MS
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.domain.model import PartitionOffsets, Topic, TopicPartition
 from kferry.kafka import causes, configs, offsets
 from kferry.kafka.admin import ClusterAdmin
-from kferry.kafka.offsets import Which
+from kferry.kafka.offsets import FirstRecord, Which
 from kferry.kafka.sample import MAX_PARTITIONS_PER_TOPIC, TopicSample, sample_topics
 from kferry.kafka.topic_ids import TopicSight, topic_sights
 from kferry.kafka.topics import is_internal_name, topic_of
@@ -26,6 +27,7 @@ _RATE_WINDOW_MS = 3_600_000
 _SAMPLED_PARTITIONS = 20_000
 _NO_LEADER = -1
 _UNLED = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+_Firsts = Mapping[TopicPartition, FirstRecord | None]
 _NOT_READABLE = "records: TOPIC_AUTHORIZATION_FAILED: READ is missing"
 
 
@@ -163,24 +165,34 @@ class TopicScanner:
             return {}
 
     def _rated(self, topics: Mapping[str, Topic]) -> dict[str, Topic]:
-        """Adds the mean rate of the last hour; `_with_sample` corrects it for topics that are younger."""
-        since_ms = self._taken_at_ms - _RATE_WINDOW_MS
-        tps = [
-            TopicPartition(topic.name, part.partition)
-            for topic in topics.values()
-            if not topic.is_internal
-            for part in topic.partitions
-            if self._can_ask(TopicPartition(topic.name, part.partition))
-        ]
-        try:
-            then = offsets.offsets_at(self._admin.connection, tps, since_ms, timeout_seconds=_CALL_SECONDS)
-        except KferryError as error:
-            self._raise_if_over(error)
-            then = {}
+        """Adds the mean rate of the last hour, and whether all partitions were quiet for as long as unused topics are.
+
+        `_with_sample` corrects the rate for topics that are younger. Only what was still for an hour is asked twice.
+        """
+        ordinary = [topic for topic in topics.values() if not topic.is_internal]
+        hour = self._first_since(ordinary, self._taken_at_ms - _RATE_WINDOW_MS)
+        rates = {topic.name: _rate(topic, hour, _RATE_WINDOW_MS / 1000) for topic in ordinary}
+        quiet_ms = self._taken_at_ms - IDLE_AFTER_MS
+        later = self._first_since((topic for topic in ordinary if not rates[topic.name]), quiet_ms)
         return {
-            name: replace(topic, records_per_second=_rate(topic, then, _RATE_WINDOW_MS / 1000))
+            name: replace(
+                topic,
+                records_per_second=rates.get(name),
+                quiet_since_ms=quiet_ms if _holds_none(topic, later) else None,
+                last_timestamp_ms=_newest_ms(topic, hour, later),
+            )
             for name, topic in topics.items()
         }
+
+    def _first_since(self, topics: Iterable[Topic], since_ms: int) -> _Firsts:
+        """The first record since then in each partition whose leader answers."""
+        tps = [TopicPartition(topic.name, part.partition) for topic in topics for part in topic.partitions]
+        askable = [tp for tp in tps if self._can_ask(tp)]
+        try:
+            return offsets.first_since(self._admin.connection, askable, since_ms, timeout_seconds=_CALL_SECONDS)
+        except KferryError as error:
+            self._raise_if_over(error)
+            return {}
 
     def _sampled(self, topics: dict[str, Topic], sights: Mapping[str, TopicSight]) -> dict[str, Topic]:
         wanted, result = [], dict(topics)
@@ -214,14 +226,27 @@ def _is_silence(error: KafkaError) -> bool:
     return causes.is_transport(error) or error.code() in _UNLED
 
 
-def _rate(topic: Topic, then: Mapping[TopicPartition, int | None], seconds: float) -> float | None:
+def _rate(topic: Topic, since: _Firsts, seconds: float) -> float | None:
     written = 0
     for part in topic.partitions:
-        offset = then.get(TopicPartition(topic.name, part.partition))
-        if offset is None or part.end_offset is None:
+        tp = TopicPartition(topic.name, part.partition)
+        if tp not in since or part.end_offset is None:
             return None
-        written += max(0, part.end_offset - offset)
+        first = since[tp]
+        written += max(0, part.end_offset - first.offset) if first is not None else 0
     return written / seconds if topic.partitions else None
+
+
+def _holds_none(topic: Topic, since: _Firsts) -> bool:
+    """Whether each partition has told that it holds no record since then."""
+    tps = [TopicPartition(topic.name, part.partition) for part in topic.partitions]
+    return bool(tps) and all(tp in since and since[tp] is None for tp in tps)
+
+
+def _newest_ms(topic: Topic, *sinces: _Firsts) -> int | None:
+    """The newest record that was met while looking for the first ones; there may be newer ones behind it."""
+    met = [since.get(TopicPartition(topic.name, part.partition)) for since in sinces for part in topic.partitions]
+    return max((first.timestamp_ms for first in met if first is not None), default=None)
 
 
 def _with_sample(topic: Topic, sample: TopicSample, taken_at_ms: int) -> Topic:
@@ -235,8 +260,34 @@ def _with_sample(topic: Topic, sample: TopicSample, taken_at_ms: int) -> Topic:
         topic,
         records_per_second=rate,
         first_timestamp_ms=first_ms,
-        last_timestamp_ms=sample.last_timestamp_ms,
+        last_timestamp_ms=max(filter(None, (topic.last_timestamp_ms, sample.last_timestamp_ms)), default=None),
+        sampled_partitions=sample.partitions,
         mean_record_bytes=sample.mean_record_bytes,
         has_transactions=sample.has_transactions,
         error="; ".join(filter(None, [topic.error, f"records: {sample.error}" if sample.error else None])) or None,
     )
+
+
+def with_growth(topic: Topic, earlier: Topic, before: Topic | None, *, before_at_ms: int, now_ms: int) -> Topic:
+    """The topic with when it was last found to have grown: since an `earlier` look of this scan, or since the scan
+    `before`, which knows of growth before it. Timestamps of records say less: producers choose them.
+
+    Growth since a scan that is older than what is unused must be idle says nothing: it may be as old.
+    """
+    grew_at_ms = topic.grew_at_ms
+    if before is not None and before.topic_id == topic.topic_id:
+        grew_at_ms = max(filter(None, (grew_at_ms, before.grew_at_ms)), default=None)
+        if now_ms - before_at_ms < IDLE_AFTER_MS and _has_grown(before, topic):
+            grew_at_ms = now_ms
+    if _has_grown(earlier, topic):
+        grew_at_ms = now_ms
+    return topic if grew_at_ms == topic.grew_at_ms else replace(topic, grew_at_ms=grew_at_ms)
+
+
+def _has_grown(before: Topic, now: Topic) -> bool:
+    ends = {part.partition: part.end_offset for part in before.partitions}
+    for part in now.partitions:
+        then = ends.get(part.partition, 0)  # a partition that was added was empty
+        if then is not None and part.end_offset is not None and part.end_offset > then:
+            return True
+    return False

@@ -16,6 +16,7 @@ NEEDS = "DESCRIBE on the cluster"
 NEEDS_TO_CHANGE = "ALTER on the cluster"
 
 _DESCRIBE, _ALTER = 50, 51
+_SINCE = "2.7 (with KRaft: 3.5)"
 _MECHANISMS = {1: "SCRAM-SHA-256", 2: "SCRAM-SHA-512"}
 _HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _NO_SUCH_USER = 91
@@ -23,7 +24,7 @@ DEFAULT_ITERATIONS = 4096
 
 
 def read(cluster: ClusterConfig, *, timeout_seconds: float = 30.0) -> Told[tuple[ScramUser, ...]]:
-    """All SCRAM users. Brokers before 2.7 do not tell them this way."""
+    """All SCRAM users. Brokers before 2.7, and with KRaft before 3.5, do not tell them this way."""
     with DirectSession(cluster, timeout_seconds=timeout_seconds) as session:
         return read_through(session)
 
@@ -31,7 +32,7 @@ def read(cluster: ClusterConfig, *, timeout_seconds: float = 30.0) -> Told[tuple
 def read_through(session: DirectSession) -> Told[tuple[ScramUser, ...]]:
     """As `read`, on a connection that is open already."""
     if not session.speaks(_DESCRIBE, 0):
-        return Told(None, Capability.UNSUPPORTED, "the brokers tell SCRAM users from 2.7 on")
+        return Told(None, Capability.UNSUPPORTED, f"the brokers tell SCRAM users from {_SINCE} on")
     # An empty list stands for all users. So does a null one, but brokers never answer that to who is not allowed.
     answer = session.call(_DESCRIBE, 0, b"\x01\x00", flexible=True)
     answer.int32()  # throttled for
@@ -79,7 +80,7 @@ def delete(cluster: ClusterConfig, name: str, mechanism: str, *, timeout_seconds
 def _alter(cluster: ClusterConfig, body: bytes, timeout_seconds: float) -> str | None:
     with DirectSession(cluster, timeout_seconds=timeout_seconds) as session:
         if not session.speaks(_ALTER, 0):
-            return "the brokers take SCRAM users from 2.7 on"
+            return f"the brokers take SCRAM users from {_SINCE} on"
         answer = session.call(_ALTER, 0, body, flexible=True)
     answer.int32()  # throttled for
     for _ in range(answer.compact_array_length()):

@@ -10,12 +10,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kferry.domain.model import Scan, TaskSpec
 from kferry.domain.runbook import OperationKind
 from kferry.domain.runbooks import runbook_of
+from kferry.domain.waivers import beyond
 from kferry.store import views
 from kferry.store.paths import Layout
 from kferry.store.schema import HEAD
@@ -37,6 +39,25 @@ def engine_holds_lock(lock: Path) -> bool:
             return False
     except OSError:
         return False
+
+
+def _with_waiver(finding: views.FindingView, waiver: sqlite3.Row) -> views.FindingView:
+    """A finding with what its waiver says; one that covers only a part of it does not hold."""
+    kept = waiver["content"] if "content" in waiver.keys() else None  # noqa: SIM118 - a row's values, not its keys
+    more = beyond(finding.content, _json(kept))
+    if more:
+        return replace(
+            finding,
+            outgrown=f"More than was waived: {more} of {len(finding.content)} are new since {waiver['who']} did.",
+        )
+    words = "Given before kferry kept what was waived: it holds however much this grows."
+    return replace(
+        finding,
+        waived_by=waiver["who"],
+        waived_why=waiver["why"],
+        waived_until_ms=waiver["until_ms"],
+        waived_words=words if finding.content and kept is None else "",
+    )
 
 
 class Reader:
@@ -247,16 +268,9 @@ class Reader:
         result = []
         for item in found[1]:
             finding_id = f"{item['check']}:{item['subject']}"
+            found_now = views.FindingView(finding_id=finding_id, **item)
             waiver = waivers.get(finding_id)
-            result.append(
-                views.FindingView(
-                    finding_id=finding_id,
-                    **item,
-                    waived_by=waiver["who"] if waiver else None,
-                    waived_why=waiver["why"] if waiver else None,
-                    waived_until_ms=waiver["until_ms"] if waiver else None,
-                )
-            )
+            result.append(found_now if waiver is None else _with_waiver(found_now, waiver))
         return result
 
     def certificate(self, batch: str) -> Mapping[str, Any] | None:

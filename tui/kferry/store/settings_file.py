@@ -68,7 +68,11 @@ class MigrationSettings(_Strict):
     newcomers_interval_seconds: float = Field(
         default=30, ge=1, description="How often the source is looked at for topics and groups that appeared."
     )
-    heap_bytes: int = Field(default=512 * _MIB, ge=256 * _MIB, description="Java heap of one worker.")
+    heap_bytes: int | None = Field(
+        default=None,
+        ge=256 * _MIB,
+        description="Java heap of one worker; empty: by its connector tasks and the memory of its machine.",
+    )
     max_workers_per_task: int = Field(
         default=1, ge=1, description="How many workers kferry may give one migration task."
     )
@@ -106,7 +110,9 @@ class MigrationSettings(_Strict):
         default=True, description="Keep everything on the target (retention.ms=-1) until the batch has switched."
     )
     assumed_copy_bytes_per_second: int = Field(
-        default=20_000_000, ge=1, description="Copy speed that preflight reckons with until one was measured."
+        default=20_000_000,
+        ge=1,
+        description="Copy speed of one worker that plan and preflight reckon with until one was measured.",
     )
     java_home: str | None = Field(default=None, description="Java 17 or newer for the workers; empty: find one.")
     distribution: Distribution = Field(

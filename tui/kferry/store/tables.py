@@ -113,12 +113,15 @@ class BatchRow(SQLModel, table=True):
 
 
 class WaiverRow(SQLModel, table=True):
+    """`content` is what the finding was about when it was waived (`Finding.content` as JSON); null: not kept then."""
+
     __tablename__ = "waiver"
     finding_id: str = Field(primary_key=True)
     who: str
     why: str
     at_ms: int
     until_ms: int
+    content: str | None = None
 
 
 class ChangeRow(SQLModel, table=True):

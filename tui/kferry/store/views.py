@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -259,7 +259,11 @@ class ChangeView:
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
-    """One finding of the last preflight. `waived_*` are set where the operator waived it and the waiver holds."""
+    """One finding of the last preflight. `waived_*` are set where the operator waived it and the waiver holds.
+
+    `outgrown` says why a waiver no longer holds: the finding is about more than was waived. `waived_words` is what has
+    to be known of one that does hold.
+    """
 
     finding_id: str
     check: str
@@ -274,6 +278,9 @@ class FindingView:
     waived_by: str | None = None
     waived_why: str | None = None
     waived_until_ms: int | None = None
+    content: Sequence[str] = ()
+    outgrown: str = ""
+    waived_words: str = ""
 
     @property
     def stops(self) -> bool:

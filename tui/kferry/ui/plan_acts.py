@@ -1,13 +1,15 @@
-"""Edits of the plan from a screen: done in a thread, told in one line with what they break."""
+"""Edits of the plan from a screen: done in a thread, told in one line with what they break; and the task of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from kferry.client import actions, fleet
 from kferry.domain.errors import ErrorKind, KferryError
-from kferry.ui import plan_edit
-from kferry.ui.cells import line
+from kferry.domain.words import counted
+from kferry.ui import plan_edit, wishes
+from kferry.ui.cells import Cell, line
 from kferry.ui.messages import Failed, Said
 from kferry.ui.modals.ask import TextDialog
 from kferry.ui.plan_facts import PlanFacts, of_key
@@ -29,6 +31,42 @@ async def ask_name(app: KferryApp, title: str, example: str, then: Callable[[str
     """Ask for the name of a new batch."""
     lines = (line("Small letters, digits and hyphens; it becomes part of names in both clusters."),)
     await app.push_dialog(TextDialog(title, lines, f"e.g. {example}"), then)
+
+
+async def ask_create(app: KferryApp, facts: PlanFacts, batch: str | None, text: str = "", wrong: str = "") -> None:
+    """Ask how many workers a new task begins with, where there is more than one machine; then show the plan of it.
+
+    `wrong` says what was not understood of `text`.
+    """
+    if not batch:
+        app.front.say("Put the cursor on a batch to create its task.")
+        return
+    try:
+        machines = len(fleet.hosts(app.session.layout))
+    except KferryError:
+        machines = 0  # the engine says what is wrong with hosts.yml
+    action = actions.BY_ID["create_task"]
+    if machines < 2:
+        wishes.ask(app, action, {"batch": batch})
+        return
+
+    def told(answer: str | None) -> None:
+        if answer is None:
+            return
+        if answer.isdecimal() and int(answer) > 0:
+            wishes.ask(app, action, {"batch": batch, "workers": int(answer)})
+        else:
+            app.run_worker(ask_create(app, facts, batch, answer, "Write a number, 1 or more."))
+
+    figures = facts.figures.get(batch)
+    proposed = (figures.workers if figures else None) or 1
+    number = str(min(proposed, machines))
+    lines = (
+        line(f"There are {machines} machines; the plan reckons with {counted(proposed, 'worker')}."),
+        line("Write with how many workers the task begins; kferry chooses the machines."),
+        *((line(Cell(f"✗ {wrong}", "bad")),) if wrong else ()),
+    )
+    await app.push_dialog(TextDialog(f"Workers of {batch}", lines, number, text or number), told)
 
 
 def edit(

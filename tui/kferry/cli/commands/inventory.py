@@ -1,4 +1,4 @@
-"""`kferry inventory`: topics and groups of the last scan, filtered and sorted as on the screen; leaving some out."""
+"""`kferry inventory`: topics, groups and writers of the last scan, filtered as on the screen; leaving some out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from kferry.cli import options, state
 if TYPE_CHECKING:
     from kferry.client.inventory import Fact, Inventory
     from kferry.client.session import Session
+    from kferry.domain.model import Scan
 
 app = typer.Typer(
-    help="Show topics and consumer groups of the last scan; drop what is unused from the scope.",
+    help="Show topics, consumer groups, transactions and producers of the last scan; drop what is unused.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -24,6 +25,8 @@ _Where = Annotated[
 ]
 _Sort = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="Sort by it; -COLUMN sorts descending.")]
 _Columns = Annotated[str, typer.Option("--columns", metavar="A,B,…", help="Which columns, in which order; or: all.")]
+
+_Topic = Annotated[str, typer.Option("--topic", metavar="NAME", help="Only those that write this topic.")]
 
 _USUAL = {
     "topics": ("topic", "parts", "records", "size", "rate", "idle", "what", "by", "batch", "unused"),
@@ -49,6 +52,83 @@ def groups(context: typer.Context, where: _Where = "", sort: _Sort = "", columns
     current = state.of(context)
     found = _inventory(current.session())
     _emit(current, "groups", found, found.groups, GROUP_FACTS, group_text, (where, sort, columns))
+
+
+@app.command("transactions")
+def transactions(context: typer.Context, topic: _Topic = "") -> None:
+    """Show transactional ids with their topics, and transactions that nobody will end."""
+    from kferry.cli import output
+    from kferry.client import diagnostics, formats, writers
+
+    current = state.of(context)
+    scan = _scan(current.session())
+    ids = [one for one in scan.transactional_ids or () if not topic or topic in one.topics]
+    hanging = [one for one in scan.hanging_transactions or () if not topic or topic == one.topic]
+    rows: list[tuple[object, ...]] = [
+        ("transactional id", one.transactional_id, one.state or formats.DASH, output.some(sorted(one.topics)), "")
+        for one in ids
+    ]
+    rows += [
+        (
+            "hanging",
+            f"producer {one.producer_id}",
+            "nobody ends it",
+            f"{one.topic}-{one.partition} from offset {formats.records(one.start_offset)}",
+            formats.duration(one.age_seconds),
+        )
+        for one in hanging
+    ]
+    output.emit(
+        current,
+        {
+            "taken_at_ms": scan.taken_at_ms,
+            "transactional_ids": None
+            if scan.transactional_ids is None
+            else [{**output.plain(one), "topics": sorted(one.topics)} for one in ids],
+            "hanging_transactions": None if scan.hanging_transactions is None else hanging,
+        },
+        headers=("WHAT", "NAME", "STATE", "TOPICS", "AGE"),
+        rows=rows,
+        empty="" if scan.transactional_ids is None else "The last scan found no transactions.",
+    )
+    if scan.transactional_ids is None:
+        diagnostics.say("Which transactional ids there are is not known.")
+    if scan.hanging_transactions is None:
+        diagnostics.say("Whether transactions hang is not known.")
+    for note in writers.notes_on(scan, ("transaction",)):
+        diagnostics.say(note)
+
+
+@app.command("producers")
+def producers(context: typer.Context, topic: _Topic = "") -> None:
+    """Show the producers that partition leaders know: idempotent and transactional ones, no others."""
+    from kferry.cli import output
+    from kferry.client import diagnostics, formats, writers
+
+    current = state.of(context)
+    scan = _scan(current.session())
+    found = [one for one in scan.producers or () if not topic or topic == one.topic]
+    found.sort(key=lambda one: (one.topic, one.partition, one.producer_id))
+    output.emit(
+        current,
+        {"taken_at_ms": scan.taken_at_ms, "producers": None if scan.producers is None else found},
+        headers=("TOPIC", "PARTITION", "PRODUCER", "LAST WROTE", "TRANSACTION FROM OFFSET"),
+        rows=[
+            (
+                one.topic,
+                one.partition,
+                one.producer_id,
+                formats.moment(one.last_timestamp_ms),
+                formats.records(one.transaction_start_offset),
+            )
+            for one in found
+        ],
+        empty="" if scan.producers is None else "The last scan found no active producers.",
+    )
+    if scan.producers is None:
+        diagnostics.say("Which producers are active is not known.")
+    for note in writers.notes_on(scan, ("producer",)):
+        diagnostics.say(note)
 
 
 @app.command("leave-out")
@@ -90,14 +170,20 @@ def leave_out(
         diagnostics.say(words)
 
 
-def _inventory(session: Session) -> Inventory:
-    from kferry.client.inventory import Inventory, finding_counts, unused_of
+def _scan(session: Session) -> Scan:
     from kferry.domain.errors import ErrorKind, KferryError
-    from kferry.domain.planning.scope import group_key
 
     scan = session.reader.scan("source")
     if scan is None:
         raise KferryError("The source was not scanned yet.", next_step="Run: kferry scan", kind=ErrorKind.NOT_READY)
+    return scan
+
+
+def _inventory(session: Session) -> Inventory:
+    from kferry.client.inventory import Inventory, finding_counts, unused_of
+    from kferry.domain.planning.scope import group_key
+
+    scan = _scan(session)
     found = Inventory(list(scan.topics), list(scan.groups))
     found.finish(scan)
     found.unused = unused_of(scan) if scan.complete else {}
@@ -149,7 +235,7 @@ def _emit(
         current,
         [{fact.name: _plain(fact.of(found, item)) for fact in chosen} for item in kept],
         headers=[fact.title.upper() for fact in chosen],
-        rows=[[_words(fact, fact.of(found, item)) for fact in chosen] for item in kept],
+        rows=[[_bound(fact, found, item) + _words(fact, fact.of(found, item)) for fact in chosen] for item in kept],
         empty=f"None of {len(items):,} {what} fulfils it." if where else f"The source has no {what}.",
     )
 
@@ -166,6 +252,15 @@ def _sorted(found: Inventory, items: list[Any], fact: Fact[Any], *, descending: 
 def _plain(value: Any) -> Any:
     """For JSON: what is unlimited has no number there."""
     return "unlimited" if value == float("inf") else list(value) if isinstance(value, tuple) else value
+
+
+def _bound(fact: Fact[Any], found: Inventory, item: Any) -> str:
+    """That a topic is idle for at least, or at most, that long."""
+    from kferry.client.inventory import idle_bound
+    from kferry.domain.model import Topic
+
+    is_idle = fact.name == "idle" and isinstance(item, Topic) and fact.of(found, item) is not None
+    return idle_bound(item, found.taken_at_ms) or "" if is_idle else ""
 
 
 def _words(fact: Fact[Any], value: Any) -> str:

@@ -174,10 +174,10 @@ def _write(text: str, report: Path | None) -> None:
 
 def _emit(current: state.State, made: Any) -> None:
     from kferry.cli import output
-    from kferry.client.preflight_report import as_table, ways
+    from kferry.client.preflight_report import as_table, finding_data, ways
 
     output.emit(
         current,
-        [{**output.plain(one), "stops": one.stops, "ways": ways(one)} for one in made.findings],
+        [{**output.plain(finding_data(one)), "ways": ways(one)} for one in made.findings],
         text=as_table(made).rstrip("\n"),
     )

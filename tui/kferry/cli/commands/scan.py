@@ -12,6 +12,7 @@ from kferry.cli import options, state
 from kferry.cli.groups import DefaultGroup, group
 
 if TYPE_CHECKING:
+    from kferry.domain.model import Topic
     from kferry.domain.scan_diff import ScanDiff
 
 
@@ -79,7 +80,7 @@ def run(
                 formats.records(topic.record_span),
                 formats.byte_count(topic.size_bytes, formats.UNKNOWN),
                 formats.record_rate(topic.records_per_second),
-                formats.moment(topic.last_timestamp_ms),
+                _newest(topic),
                 output.some(sorted(readers.get(topic.name, ()))) or formats.DASH,
             )
             for topic in scan.topics
@@ -89,6 +90,16 @@ def run(
     )
     for note in scan.notes:
         diagnostics.say(note)
+
+
+def _newest(topic: Topic) -> str:
+    """When the newest record is from, and of which partitions that is known."""
+    from kferry.client import formats
+    from kferry.client.inventory import seen_words
+
+    seen = seen_words(topic)
+    words = formats.moment(topic.last_timestamp_ms)
+    return f"{words} or later ({seen})" if seen and topic.last_timestamp_ms is not None else words
 
 
 @app.command()

@@ -29,11 +29,18 @@ def _run(context: typer.Context, kind: str, args: dict[str, Any], dry_run: bool,
 def create(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="The batch of plan.yml.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many workers it begins with; else one a machine up to max_workers_per_task."
+        ),
+    ] = None,
     dry_run: options.DryRun = False,
     no_wait: options.NoWait = False,
 ) -> None:
     """Create target topics, workers and connectors for a batch, and see data move."""
-    _run(context, "create_task", {"batch": batch}, dry_run, no_wait)
+    asked = {} if workers is None else {"workers": workers}
+    _run(context, "create_task", {"batch": batch, **asked}, dry_run, no_wait)
 
 
 @app.command()

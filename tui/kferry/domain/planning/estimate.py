@@ -93,6 +93,18 @@ class Estimate:
         return sum(known) if len(known) == len(self.repeats) else None
 
 
+def copy_speed(bytes_per_second_per_worker: float, partitions: int, workers: int) -> float:
+    """What so many workers copy of so many partitions, in bytes per second."""
+    one, tasks = bytes_per_second_per_worker, connector_tasks_max(partitions or 1, workers)
+    # a worker needs two connector tasks to give what it can; a task needs a partition of its own
+    return one * min(workers, tasks / 2) if tasks > 1 else one / 2 if partitions > 1 else one
+
+
+def never_catches_up(speed: float, ingress: float) -> bool:
+    """Whether data comes in as fast as it is copied, or nearly so (both in bytes per second)."""
+    return speed - ingress <= 0.01 * speed
+
+
 def estimate(batch: Batch, scan: Scan, rates: Rates | None = None, *, most_workers: int = MOST_WORKERS) -> Estimate:
     """What a batch asks for, from what the scan saw of it."""
     return Estimator(scan, rates, most_workers=most_workers).of(batch)
@@ -145,12 +157,10 @@ class Estimator:
             return CopyTime(workers, tasks, 0.0 if ingress is not None else None)
         if found.bytes is None or one is None or ingress is None:
             return CopyTime(workers, tasks, None)
-        # a worker needs two connector tasks to give what it can; a task needs a partition of its own
-        speed = one * min(workers, tasks / 2) if tasks > 1 else one / 2 if (found.partitions or 0) > 1 else one
-        gain = speed - ingress
-        if gain <= 0.01 * speed:
+        speed = copy_speed(one, found.partitions or 0, workers)
+        if never_catches_up(speed, ingress):
             return CopyTime(workers, tasks, None, never=True)
-        return CopyTime(workers, tasks, found.bytes / gain / 3600)
+        return CopyTime(workers, tasks, found.bytes / (speed - ingress) / 3600)
 
     def _window(self, batch: Batch, found: BatchSize) -> float | None:
         """How long producers wait at the switch: the steps, and translating each partition of each group."""

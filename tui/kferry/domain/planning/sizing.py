@@ -31,14 +31,15 @@ def size(batch: Batch, scan: Scan, *, topics: Mapping[str, Topic] | None = None)
         topic = by_name.get(name)
         span = topic.record_span if topic is not None and topic.partitions else None
         count = topic.partition_count if topic is not None and topic.partitions else None
-        weight = _bytes(topic) if topic is not None else None
+        weight = topic_bytes(topic) if topic is not None else None
         records = None if records is None or span is None else records + span
         total_bytes = None if total_bytes is None or weight is None else total_bytes + weight
         partitions = None if partitions is None or count is None else partitions + count
     return BatchSize(records, None if total_bytes is None else round(total_bytes), partitions)
 
 
-def _bytes(topic: Topic) -> float | None:
+def topic_bytes(topic: Topic) -> float | None:
+    """How much there is of a topic to be copied, uncompressed where it can be reckoned; None where unknown."""
     span = topic.record_span if topic.partitions else None
     if span == 0:
         return 0.0

@@ -3,6 +3,7 @@
 from kferry.domain.preflight import (
     access,
     changes,
+    configs,
     connectivity,
     ecosystem,
     groups,
@@ -14,15 +15,17 @@ from kferry.domain.preflight import (
     target,
     transactions,
     vantage,
+    worker_kafka,
     workers,
 )
-from kferry.domain.preflight.facts import CONTROLLER, PreflightFacts, PreflightSettings, Probe
+from kferry.domain.preflight.facts import CONTROLLER, OwnDistribution, PreflightFacts, PreflightSettings, Probe
 from kferry.domain.preflight.registry import CheckInfo, Family, catalog, checks, run_checks
 
 __all__ = [
     "CONTROLLER",
     "CheckInfo",
     "Family",
+    "OwnDistribution",
     "PreflightFacts",
     "PreflightSettings",
     "Probe",
@@ -30,6 +33,7 @@ __all__ = [
     "catalog",
     "changes",
     "checks",
+    "configs",
     "connectivity",
     "ecosystem",
     "groups",
@@ -42,5 +46,6 @@ __all__ = [
     "target",
     "transactions",
     "vantage",
+    "worker_kafka",
     "workers",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from kferry.domain.access import AclEntry, ClientQuota
+from kferry.domain.access_items import AccessItem, Action, What
+from kferry.domain.access_plan import UNREADABLE
+from kferry.domain.errors import KferryError
 from kferry.domain.model import ClusterConfig, Role
 from kferry.domain.preflight.facts import PreflightFacts
 from kferry.domain.preflight.registry import Family, check
@@ -43,11 +44,6 @@ def acls(facts: PreflightFacts) -> Iterator[Result]:
                 "Grant DESCRIBE on the cluster and scan again, or compare them by hand and waive this.",
             )
         return
-    names = {
-        "topic": sorted(topic.name for topic in facts.topics),
-        "group": sorted(group.group_id for group in facts.groups),
-    }
-    moving = [entry for entry in here if _concerns(entry, names)]
     if not here and is_secured(facts.cluster(Role.SOURCE)):
         yield info(
             "source acls",
@@ -55,42 +51,70 @@ def acls(facts: PreflightFacts) -> Iterator[Result]:
             "Kafka answers so both where there are none and where kferry may not see them.",
             "Ask the owner of the source whether there are ACLs.",
         )
-    if not moving:
+    if facts.access_error or isinstance(facts.access_plan, KferryError):
+        yield _unusable_file(facts)
+        return
+    wanted = _wanted(facts, What.ACLS)
+    if not wanted:
         return
     if there is None:
         yield unknown(
             "target acls",
             "The ACLs of the target are not known",
-            f"{counted(len(moving), 'ACL')} of the source {'is' if len(moving) == 1 else 'are'} about what moves.",
+            f"{counted(len(wanted), 'ACL')} of the source {'is' if len(wanted) == 1 else 'are'} about what moves.",
             "Grant DESCRIBE on the target cluster and scan again, or compare them by hand and waive this.",
+            (repr(item.acl) for item in wanted),
         )
         return
-    missing = sorted(set(moving) - set(there))
-    if missing:
-        kinds = Counter(entry.resource for entry in missing)
-        words = ", ".join(counted(number, f"{kind.replace('_', ' ')} ACL") for kind, number in sorted(kinds.items()))
-        yield warn(
-            "acls",
-            f"{counted(len(missing), 'ACL')} of the source {'is' if len(missing) == 1 else 'are'} not on the target",
-            f"{words}, of {listed({entry.principal for entry in missing})}. The same principal was looked for; other"
-            " names are mapped by access.yml.",
-            "Look at `kferry access plan --what acls` and apply it; waive this where access on the target is set up"
-            " otherwise.",
+    kinds = Counter(item.acl.resource for item in wanted if item.acl is not None)
+    words = ", ".join(counted(number, f"{kind.replace('_', ' ')} ACL") for kind, number in sorted(kinds.items()))
+    yield warn(
+        "acls",
+        f"{counted(len(wanted), 'ACL')} of the source {'is' if len(wanted) == 1 else 'are'} not on the target",
+        f"{words}, of {listed({_whom(item) for item in wanted})}.{_mapping_words(facts)}",
+        "Look at `kferry access plan --what acls`, then `kferry access apply --what acls`; waive this where access on"
+        " the target is set up otherwise.",
+        (repr(item.acl) for item in wanted),
+    )
+
+
+def _unusable_file(facts: PreflightFacts) -> Result:
+    found = facts.access_plan
+    error = found if isinstance(found, KferryError) else None
+    return warn(
+        "access.yml",
+        "access.yml cannot be used, so it is not known what access is missing on the target",
+        facts.access_error or str(error),
+        (error.next_step if error is not None else "") or "Set access.yml right; docs/access.md shows one.",
+    )
+
+
+def _wanted(facts: PreflightFacts, what: What) -> list[AccessItem]:
+    """What the access plan would make on the target, and what it would if it had a password or could look there."""
+    if isinstance(facts.access_plan, KferryError):
+        return []  # access-acls says so, once
+    return [
+        item
+        for item in facts.access_plan.items
+        if item.what is what
+        and (
+            item.action is Action.CREATE
+            or (what is What.QUOTAS and item.action is Action.DRIFT)
+            or (item.action is Action.SKIPPED and item.reason.startswith(UNREADABLE))
         )
+    ]
 
 
-def _concerns(entry: AclEntry, names: Mapping[str, Sequence[str]]) -> bool:
-    """Whether an ACL is about something that moves; rights on the cluster and on transactional ids always are.
+def _whom(item: AccessItem) -> str:
+    """A principal, entity or user of the target, with its name on the source where that is another."""
+    return f"{item.subject} ({item.was} on the source)" if item.was else item.subject
 
-    `names` are those that move, per kind of resource and sorted.
-    """
-    known = names.get(entry.resource)
-    if known is None or (entry.name == "*" and known):
-        return True
-    place = bisect_left(known, entry.name)
-    if place == len(known):
-        return False
-    return known[place].startswith(entry.name) if entry.pattern == "prefixed" else known[place] == entry.name
+
+def _mapping_words(facts: PreflightFacts) -> str:
+    mapping = facts.mapping
+    if mapping.table or mapping.patterns or mapping.drop:
+        return " Names are mapped by access.yml."
+    return " The same names were looked for; access.yml can map them to others."
 
 
 @check(
@@ -115,16 +139,17 @@ def scram_users(facts: PreflightFacts) -> Iterator[Result]:
                 "Keep a list of users by hand: each needs a new password on the target.",
             )
         return
-    known = {user.name for user in there or ()}
-    missing = [user.name for user in here if user.name not in known]
-    if missing:
+    wanted = _wanted(facts, What.SCRAM_USERS)
+    names = {item.subject: _whom(item).replace("User:", "") for item in wanted}
+    if names:
         unseen = " (which of them the target has is not known)" if there is None else ""
         yield warn(
             "scram users",
-            f"{counted(len(missing), 'SCRAM user')} of the source not on the target",
-            f"{listed(missing)}{unseen}.",
-            "Let `kferry access apply --what scram_users` make them with new passwords; waive this where applications"
-            " log in otherwise there.",
+            f"{counted(len(names), 'SCRAM user')} of the source not on the target",
+            f"{listed(names.values())}{unseen}.",
+            "Name a password for each under users in access.yml, then `kferry access apply --what scram_users`; waive"
+            " this where applications log in otherwise there.",
+            names,
         )
 
 
@@ -139,15 +164,16 @@ def quotas(facts: PreflightFacts) -> Iterator[Result]:
     """The client quotas of the source are on the target."""
     if facts.source is None or facts.target is None or not facts.source.access.quotas:
         return
-    there = {_entity(quota): dict(quota.limits) for quota in facts.target.access.quotas or ()}
-    missing = [q for q in facts.source.access.quotas if there.get(_entity(q)) != dict(q.limits)]
-    if missing:
+    names = {item.subject: _whom(item) for item in _wanted(facts, What.QUOTAS)}
+    if names:
         unseen = " The target's quotas are not known." if facts.target.access.quotas is None else ""
         yield warn(
             "quotas",
-            f"{counted(len(missing), 'client quota')} of the source not on the target",
-            f"{listed(_entity_words(quota.entity) for quota in missing)}.{unseen}",
-            "Let `kferry access apply --what quotas` set them, or waive this where they are not wanted there.",
+            f"{counted(len(names), 'client quota')} of the source not on the target",
+            f"{listed(names.values())}.{unseen}",
+            "Let `kferry access apply --what quotas` set those that are missing; a limit that differs is yours to set."
+            " Waive this where they are not wanted there.",
+            names,
         )
 
 
@@ -162,17 +188,18 @@ def throttled(facts: PreflightFacts) -> Iterator[Result]:
     """No client quota slows down the copy."""
     if facts.copy_bytes_per_second is None:
         return
+    reckoned = facts.copy_bytes_per_second * facts.workers_per_task
     for role in Role:
         scan, config = facts.scan(role), facts.cluster(role)
         for quota in (scan.access.quotas or ()) if scan is not None else ():
             limit = quota.limits.get(_LIMIT_OF[role])
-            if limit is None or limit >= facts.copy_bytes_per_second or not _is_ours(quota.entity, config):
+            if limit is None or limit >= reckoned or not _is_ours(quota.entity, config):
                 continue
             yield warn(
                 f"{role.value} {_entity_words(quota.entity)}",
                 f"A quota of the {role.value} cluster slows down the copy",
                 f"{_LIMIT_OF[role]} of {_entity_words(quota.entity)} is {megabytes(limit)} per second and broker;"
-                f" {megabytes(facts.copy_bytes_per_second)} per second are reckoned with.",
+                f" {megabytes(reckoned)} per second are reckoned with.",
                 "Give kferry's user a higher quota for the migration, or set assumed_copy_bytes_per_second to it and"
                 " waive this.",
             )
@@ -185,10 +212,6 @@ def _is_ours(entity: Mapping[str, str | None], config: ClusterConfig | None) -> 
     if "user" in names and names["user"] != (user or "ANONYMOUS"):
         return False
     return "client-id" not in names and "ip" not in names
-
-
-def _entity(quota: ClientQuota) -> tuple[tuple[str, str | None], ...]:
-    return tuple(sorted(quota.entity.items(), key=lambda item: item[0]))
 
 
 def _entity_words(entity: Mapping[str, str | None]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kferry.domain.model import Group, Role, Scan
-from kferry.domain.preflight.facts import PreflightFacts
+from kferry.domain.model import ClusterKind, Group, Role, Scan
+from kferry.domain.preflight.facts import PreflightFacts, release
 from kferry.domain.preflight.registry import Family, check
 from kferry.domain.preflight.result import Result, counted, info, listed, warn
 
@@ -15,6 +15,7 @@ _KSQL_COMMANDS = re.compile(r"_confluent-ksql-(?P<service>.+)_command_topic")
 _SYNCS = re.compile(r"mm2-offset-syncs\..+\.internal")
 _OWN_SYNCS = re.compile(r"mm2-offset-syncs\.kferry-(?P<migration>[a-z0-9]{6})-.+\.internal")
 _CONNECT_OFFSETS = re.compile(r"(.*[-_.])?connect([-_.].*)?[-_.]offsets?", re.IGNORECASE)
+_OLDEST_FORMAT = (0, 10)  # that of the oldest clients which AutoMQ takes
 _CHECKPOINTED = ("flink", "spark-kafka-", "spark-executor")
 
 
@@ -23,7 +24,7 @@ _CHECKPOINTED = ("flink", "spark-kafka-", "spark-executor")
     Family.ECOSYSTEM,
     "warn info",
     why="A registry that writes on while its topic is copied gives out ids that the other side gives out again.",
-    fix="Set the registry read-only, let its topic drain, then point it to the target.",
+    fix="Set the registry to READONLY before its batch switches, then point it to the target. kferry does neither.",
 )
 def schema_registry(facts: PreflightFacts) -> Iterator[Result]:
     """The topic of a schema registry moves with a procedure of its own."""
@@ -34,8 +35,8 @@ def schema_registry(facts: PreflightFacts) -> Iterator[Result]:
                 name,
                 f"{name} holds the schemas of a registry",
                 "It is to be copied; a registry that writes meanwhile makes ids that clash after the switch.",
-                "Put it into a batch of its own, set the registry to READONLY before that switches, let it drain, and"
-                " point the registry to the target. Then waive this.",
+                "Put it into a batch of its own. Before that is cut over, have the registry set to READONLY: kferry"
+                " only stops, drains and compares its topic. Then point the registry to the target, and waive this.",
             )
         else:
             yield info(
@@ -68,6 +69,7 @@ def connect_clusters(facts: PreflightFacts) -> Iterator[Result]:
             f"{listed(offsets)}: a Connect cluster that starts with new topics lets its source connectors begin anew.",
             "Before each switch read GET /connectors/NAME/offsets, and write them with PATCH to the connector made"
             " STOPPED on the target. Waive this where there are sinks only: they move with their groups.",
+            offsets,
         )
 
 
@@ -137,6 +139,7 @@ def mirrors(facts: PreflightFacts) -> Iterator[Result]:
                 "Another mirror seems to write to the target",
                 f"{listed(found)}: made by a MirrorMaker that is not of this migration.",
                 "Make sure that it copies none of the topics that move here, then waive this.",
+                found,
             )
         elif found:
             yield info(
@@ -160,12 +163,16 @@ def _others(scan: Scan | None, migration_id: str) -> list[str]:
     "ecosystem-old-clients",
     Family.ECOSYSTEM,
     "warn info",
-    why="Brokers from 4.0 on refuse clients older than 2.1, whatever they did on the source.",
-    fix="Find clients older than 2.1 on the source and renew them before the switch.",
+    why="Brokers from 4.0 on refuse clients older than 2.1, and AutoMQ those older than 0.10.",
+    fix="Find the old clients on the source and renew them before the switch.",
 )
 def old_clients(facts: PreflightFacts) -> Iterator[Result]:
     """Clients of the source are new enough for the target."""
     source, target = facts.version(Role.SOURCE), facts.version(Role.TARGET)
+    config = facts.cluster(Role.TARGET)
+    if config is not None and config.kind is ClusterKind.AUTOMQ and (target is None or target < (4, 0)):
+        yield from _too_old_for_automq(facts, source)
+        return
     if source is None or target is None or target < (4, 0) or source >= (4, 0):
         return
     words = f"The target is {target[0]}.{target[1]}, the source {source[0]}.{source[1]}."
@@ -181,5 +188,27 @@ def old_clients(facts: PreflightFacts) -> Iterator[Result]:
             "clients",
             "Clients older than 2.1 are refused by the target",
             words,
+            "Look for old clients in the source's metrics (connections by client software) and renew them.",
+        )
+
+
+def _too_old_for_automq(facts: PreflightFacts, source: tuple[int, int] | None) -> Iterator[Result]:
+    """AutoMQ asks for clients of 0.10 or newer. The format of the source's records tells how old some of them are."""
+    if source is None or source >= (4, 0):
+        return  # brokers from 4.0 on have refused older clients already
+    words = f"The target is AutoMQ, which asks for clients of 0.10 or newer; the source is {source[0]}.{source[1]}"
+    kept = release(facts.default(Role.SOURCE, "log.message.format.version"))
+    if kept is not None and kept < _OLDEST_FORMAT:
+        yield warn(
+            "clients",
+            "Clients as old as the source's records are refused by AutoMQ",
+            f"{words} and keeps records in the format of {kept[0]}.{kept[1]} for clients of that age.",
+            "Renew the clients first. Waive this once no client is older than 0.10.",
+        )
+    else:
+        yield info(
+            "clients",
+            "Clients older than 0.10 are refused by AutoMQ",
+            f"{words}.",
             "Look for old clients in the source's metrics (connections by client software) and renew them.",
         )

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from kferry.domain.access import Access
+from kferry.domain.access_items import AccessPlan, Side, WantedUser
+from kferry.domain.access_mapping import PrincipalMapping
+from kferry.domain.access_plan import plan_access
+from kferry.domain.access_scope import AccessScope
 from kferry.domain.acls import AclRule
+from kferry.domain.errors import KferryError
 from kferry.domain.model import ClusterConfig, Group, Plan, Role, Scan, Topic, WorkerHost
 from kferry.domain.planning.rules import PlanningRules
 from kferry.domain.planning.scope import group_key, left_out_of
@@ -44,6 +50,14 @@ class Probe:
     is_warning: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class OwnDistribution:
+    """A Kafka archive of the operator's own, in place of kferry's; its version is None before it was looked at."""
+
+    location: str
+    kafka_version: str | None
+
+
 @dataclass(frozen=True)
 class PreflightFacts:
     """Everything the checks may look at. None = not measured.
@@ -65,8 +79,10 @@ class PreflightFacts:
     plan: Plan | None = None
     hosts: tuple[WorkerHost, ...] | None = None
     hosts_error: str = ""
-    copy_bytes_per_second: float | None = None
+    copy_bytes_per_second: float | None = None  # of one worker, as the planner reckons
     copy_speed_measured: bool = False
+    workers_per_task: int = 1
+    workers_of: Mapping[str, int] = field(default_factory=dict)  # batch: the workers that its task has already
     settings: PreflightSettings = field(default_factory=PreflightSettings)
     errors: Mapping[Role, str] = field(default_factory=dict)
     rights: Mapping[Role, tuple[str, ...] | None] = field(default_factory=dict)
@@ -74,6 +90,7 @@ class PreflightFacts:
     clusters: tuple[ClusterConfig, ...] = ()
     tasks_by_machine: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_iam_jar: bool | None = None
+    distribution: OwnDistribution | None = None  # None: kferry's own
     owned_topics: frozenset[str] = frozenset()
     owned_groups: frozenset[str] = frozenset()
     migration_id: str = "xxxxxx"
@@ -84,6 +101,33 @@ class PreflightFacts:
     recreated: Mapping[Role, frozenset[str]] = field(default_factory=dict)
     replaced: frozenset[Role] = frozenset()
     rules: PlanningRules = field(default_factory=PlanningRules)
+    mapping: PrincipalMapping = field(default_factory=PrincipalMapping)  # what access.yml says
+    wanted_users: Mapping[str, WantedUser] = field(default_factory=dict)
+    access_of_all: bool = False  # of everything, not only of what moves
+    access_error: str = ""  # why access.yml can't be read
+    own_principals: frozenset[str] = frozenset()
+
+    @cached_property
+    def access_plan(self) -> AccessPlan | KferryError:
+        """What access the target lacks, all of it where it does not tell; or what is wrong with the mapping."""
+        if self.source is None or self.target is None:
+            return AccessPlan(())
+        there = self.target.access
+        known = Access(there.acls or (), there.quotas or (), there.scram_users or ())
+        moving = AccessScope(
+            frozenset(topic.name for topic in self.topics), frozenset(group.group_id for group in self.groups)
+        )
+        try:
+            return plan_access(
+                Side(self.source.access),
+                Side(known),
+                self.mapping,
+                AccessScope() if self.access_of_all else moving,
+                users=self.wanted_users,
+                own=self.own_principals,
+            )
+        except KferryError as error:
+            return error
 
     def cluster(self, role: Role) -> ClusterConfig | None:
         """How a cluster is reached; None where clusters.yml does not name it."""

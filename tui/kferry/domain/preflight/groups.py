@@ -101,6 +101,7 @@ def state(facts: PreflightFacts) -> Iterator[Result]:
             f"The state of {counted(len(vague), 'group')} is not known",
             f"{listed(vague)}: the brokers do not tell, as those up to 2.4 don't.",
             "Make sure with their owners which of them are in use, then waive this.",
+            vague,
         )
     busy = [g.group_id for g in facts.groups if g.state in _REBALANCING]
     if busy:
@@ -302,6 +303,7 @@ def new_protocol(facts: PreflightFacts) -> Iterator[Result]:
             f"{title}, which the target does not know",
             f"{listed(found)}: AutoMQ, and Kafka before 4.0, know the classic protocol only.",
             "Let their owners set group.protocol=classic for the target, then waive this.",
+            found,
         )
     else:
         yield info("groups", title, f"{listed(found)}: the target is {version[0]}.{version[1]}, which knows it.")
@@ -338,7 +340,7 @@ def offsets_expire(facts: PreflightFacts) -> Iterator[Result]:
     kept = whole(facts.default(Role.SOURCE, "offsets.retention.minutes"))
     idle = {group.group_id for group in facts.groups if not group.members and group.committed}
     for unit, topics in facts.units if kept is not None else ():
-        seconds, evidence = copy_time(topics, facts)
+        seconds, evidence = copy_time(unit, topics, facts)
         names = {topic.name for topic in topics}
         held = [g.group_id for g in facts.groups if g.group_id in idle and g.topics & names]
         if held and kept is not None and seconds is not None and seconds > kept * 60 * _EXPIRY_SHARE:
@@ -347,6 +349,7 @@ def offsets_expire(facts: PreflightFacts) -> Iterator[Result]:
                 f"{counted(len(held), 'group')} may lose their positions before {unit} switches",
                 f"{evidence} {listed(held)} have no members; offsets are kept for {duration(kept * 60)}.",
                 "Raise offsets.retention.minutes on the source, or let a consumer of each group run.",
+                held,
             )
     target_kept = whole(facts.default(Role.TARGET, "offsets.retention.minutes"))
     if target_kept is not None and target_kept < _SHORT_OFFSETS_MINUTES and facts.groups:

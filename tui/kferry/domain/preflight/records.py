@@ -76,6 +76,7 @@ def size(facts: PreflightFacts) -> Iterator[Result]:
             f"The size limit of {counted(len(unmeasured), 'topic')} is not known",
             f"max.message.bytes of {listed(unmeasured)} could not be read.",
             "Grant DESCRIBE_CONFIGS on these topics and scan again.",
+            unmeasured,
         )
 
 
@@ -120,6 +121,7 @@ def age(facts: PreflightFacts) -> Iterator[Result]:
             f"The age of records in {counted(len(ageless), 'topic')} is not known",
             f"No timestamp of {listed(ageless)} could be read.",
             "Set retention_hold to true in kferry.yml, or grant READ on these topics and scan again.",
+            ageless,
         )
 
 
@@ -235,6 +237,7 @@ def compression(facts: PreflightFacts) -> Iterator[Result]:
             f" {facts.source.cluster.kafka_version if facts.source and source else 'of unknown version'}.",
             "Set compression.type to producer on the target, or make sure that all clients are 2.1 or newer and waive"
             " this.",
+            found,
         )
     else:
         yield info(
@@ -267,6 +270,7 @@ def record_format(facts: PreflightFacts) -> Iterator[Result]:
             f"{listed(timeless)}: message.format.version is before 0.10.",
             "On the target these records carry the time of the copy: retention by time counts from there. Waive this"
             " if that is right.",
+            timeless,
         )
     if headerless:
         yield info(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from kferry.domain.model import Finding, Severity
 from kferry.domain.preflight.facts import PreflightFacts
 from kferry.domain.preflight.result import Result
+from kferry.domain.waivers import content_of
 
 Check = Callable[[PreflightFacts], Iterable[Result]]
 
@@ -112,4 +113,5 @@ def _run(one: CheckInfo, facts: PreflightFacts) -> Iterator[Finding]:
             found.fix,
             family=one.family.value,
             why=one.why,
+            content=content_of(found.names),
         )

@@ -16,25 +16,29 @@ _NAMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finding before the registry has put its check's id to it."""
+    """A finding before the registry has put its check's id to it.
+
+    `names` is everything it is about, where its subject is a word for many: a waiver covers these and no more.
+    """
 
     severity: Severity
     subject: str
     title: str
     evidence: str
     fix: str
+    names: tuple[str, ...] = ()
 
 
 def block(subject: str, title: str, evidence: str, fix: str) -> Result:
     return Result(Severity.BLOCK, subject, title, evidence, fix)
 
 
-def warn(subject: str, title: str, evidence: str, fix: str) -> Result:
-    return Result(Severity.WARN, subject, title, evidence, fix)
+def warn(subject: str, title: str, evidence: str, fix: str, names: Iterable[str] = ()) -> Result:
+    return Result(Severity.WARN, subject, title, evidence, fix, tuple(names))
 
 
-def unknown(subject: str, title: str, evidence: str, fix: str) -> Result:
-    return Result(Severity.UNKNOWN, subject, title, evidence, fix)
+def unknown(subject: str, title: str, evidence: str, fix: str, names: Iterable[str] = ()) -> Result:
+    return Result(Severity.UNKNOWN, subject, title, evidence, fix, tuple(names))
 
 
 def info(subject: str, title: str, evidence: str, fix: str = "Nothing has to be done.") -> Result:

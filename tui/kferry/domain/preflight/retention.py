@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kferry.domain.model import Role, Topic
+from kferry.domain.planning.estimate import copy_speed, never_catches_up
+from kferry.domain.planning.sizing import topic_bytes
 from kferry.domain.preflight.facts import PreflightFacts
 from kferry.domain.preflight.registry import Family, check
 from kferry.domain.preflight.result import (
@@ -38,15 +40,16 @@ def race(facts: PreflightFacts) -> Iterator[Result]:
         limited = [topic for topic in topics if lifetime_seconds(topic, facts.now_ms) is not None]
         if not limited:
             continue
-        if never_done(topics, facts):
+        if never_done(unit, topics, facts):
             continue  # copy-speed says so, once
-        copy_seconds, evidence = copy_time(topics, facts)
+        copy_seconds, evidence = copy_time(unit, topics, facts)
         if copy_seconds is None:
             yield unknown(
                 unit_subject(unit),
                 f"It is not known whether {unit} is copied before its records expire",
                 evidence,
                 "Scan again, or compare retention.ms with your own estimate of the copy time and waive this.",
+                (topic.name for topic in topics if topic_bytes(topic) is None),
             )
             continue
         for topic in limited:
@@ -60,7 +63,7 @@ def race(facts: PreflightFacts) -> Iterator[Result]:
                     f"{topic.name} would lose records before they are copied",
                     figures,
                     f"Raise retention of {topic.name} on the source to more than {duration(2 * copy_seconds)}"
-                    " for the migration, or copy it in a batch of its own.",
+                    " for the migration, copy it in a batch of its own, or raise max_workers_per_task in kferry.yml.",
                 )
             elif copy_seconds >= left * _WARN_SHARE and copy_seconds >= 1:
                 yield warn(
@@ -84,13 +87,13 @@ def speed(facts: PreflightFacts) -> Iterator[Result]:
         return
     for unit, topics in facts.units:
         ingress = ingress_bytes_per_second(topics)
-        if ingress is not None and never_done(topics, facts):
+        if ingress is not None and never_done(unit, topics, facts):
             yield block(
                 unit_subject(unit),
                 f"The copy of {unit} never catches up",
-                f"{megabytes(ingress)} per second come in, {megabytes(facts.copy_bytes_per_second)} per second"
-                f" are copied ({_source_of_speed(facts)}).",
-                "Split the batch, add workers, or set assumed_copy_bytes_per_second to what was measured.",
+                f"{megabytes(ingress)} per second come in, {megabytes(speed_of(unit, topics, facts) or 0.0)} per second"
+                f" are copied by {counted(workers_of(unit, facts), 'worker')} ({_source_of_speed(facts)}).",
+                "Split the batch, or give its task more workers (max_workers_per_task in kferry.yml).",
             )
 
 
@@ -106,7 +109,8 @@ def speed_assumed(facts: PreflightFacts) -> Iterator[Result]:
         yield info(
             "copy",
             "The speed of the copy is assumed, not measured",
-            f"{megabytes(facts.copy_bytes_per_second)} per second (assumed_copy_bytes_per_second in kferry.yml).",
+            f"{megabytes(facts.copy_bytes_per_second)} per second and worker (assumed_copy_bytes_per_second in"
+            " kferry.yml).",
             "Copy a small batch first: what is measured there is used from then on.",
         )
 
@@ -125,15 +129,16 @@ def tombstones(facts: PreflightFacts) -> Iterator[Result]:
     """Compacted topics keep their tombstones for as long as the copy takes."""
     for unit, topics in facts.units:
         compacted = [topic for topic in topics if topic.is_compacted and topic.record_span != 0]
-        if not compacted or never_done(topics, facts):
+        if not compacted or never_done(unit, topics, facts):
             continue
-        seconds, evidence = copy_time(topics, facts)
+        seconds, evidence = copy_time(unit, topics, facts)
         if seconds is None:
             yield unknown(
                 unit_subject(unit),
                 f"It is not known whether {unit} is copied before tombstones are removed",
                 evidence,
                 "Scan again, or compare delete.retention.ms with your own estimate of the copy time and waive this.",
+                (topic.name for topic in topics if topic_bytes(topic) is None),
             )
             continue
         for topic in compacted:
@@ -162,33 +167,39 @@ def _source_of_speed(facts: PreflightFacts) -> str:
     return "measured" if facts.copy_speed_measured else "assumed, not measured"
 
 
-def copy_time(topics: tuple[Topic, ...], facts: PreflightFacts) -> tuple[float | None, str]:
-    """Seconds that the copy takes and the words for it; None where it cannot be told."""
+def workers_of(unit: str, facts: PreflightFacts) -> int:
+    """The workers that copy a batch: those its task has, or those it will get."""
+    return max(1, facts.workers_of.get(unit_subject(unit), facts.workers_per_task))
+
+
+def speed_of(unit: str, topics: tuple[Topic, ...], facts: PreflightFacts) -> float | None:
+    """Bytes per second that are copied of these topics at one time, as the planner reckons it too."""
     if facts.copy_bytes_per_second is None:
+        return None
+    partitions = sum(topic.partition_count for topic in topics)
+    return copy_speed(facts.copy_bytes_per_second, partitions, workers_of(unit, facts))
+
+
+def copy_time(unit: str, topics: tuple[Topic, ...], facts: PreflightFacts) -> tuple[float | None, str]:
+    """Seconds that the copy takes and the words for it; None where it cannot be told."""
+    speed = speed_of(unit, topics, facts)
+    if speed is None:
         return None, "The speed of the copy is not known."
-    weights = [(topic, _bytes(topic)) for topic in topics]
+    weights = [(topic, topic_bytes(topic)) for topic in topics]
     missing = [topic.name for topic, weight in weights if weight is None]
     if missing:
         return None, f"The size of {counted(len(missing), 'topic')} is not known: {listed(missing)}."
     total = sum(weight for _, weight in weights if weight is not None)
     ingress = ingress_bytes_per_second(topics)
-    seconds = total / (facts.copy_bytes_per_second - (ingress or 0.0))
+    seconds = total / (speed - (ingress or 0.0))
     rate = f"{megabytes(ingress)}/s coming in" if ingress is not None else "what comes in is not known"
+    workers = counted(workers_of(unit, facts), "worker")
     return seconds, (
-        f"{megabytes(total)} at {megabytes(facts.copy_bytes_per_second)}/s ({_source_of_speed(facts)}; {rate})"
+        f"{megabytes(total)} at {megabytes(speed)}/s ({_source_of_speed(facts)}; {workers}; {rate})"
         f" take {duration(seconds)}."
     )
 
 
-def never_done(topics: tuple[Topic, ...], facts: PreflightFacts) -> bool:
-    ingress = ingress_bytes_per_second(topics)
-    return ingress is not None and facts.copy_bytes_per_second is not None and ingress >= facts.copy_bytes_per_second
-
-
-def _bytes(topic: Topic) -> float | None:
-    span = topic.record_span if topic.partitions else None
-    if span == 0:
-        return 0.0
-    if span is None or topic.mean_record_bytes is None:
-        return None if topic.size_bytes is None else float(topic.size_bytes)  # as compressed on disk
-    return span * topic.mean_record_bytes
+def never_done(unit: str, topics: tuple[Topic, ...], facts: PreflightFacts) -> bool:
+    ingress, speed = ingress_bytes_per_second(topics), speed_of(unit, topics, facts)
+    return ingress is not None and speed is not None and never_catches_up(speed, ingress)

@@ -94,6 +94,7 @@ def cloud_role(facts: PreflightFacts) -> Iterator[Result]:
             f"The cloud role of {machine} serves {counted(len(tasks), 'migration task')}",
             f"{listed(tasks)} log in with the machine's own credentials: each can do what any of them may.",
             f"Set aws_role_arn in {CLUSTERS_FILE} (it may hold {{task}}), or give each task machines of its own.",
+            tasks,
         )
 
 

@@ -11,7 +11,6 @@ from kferry.domain.preflight.result import Result, block, counted, info, listed,
 
 _POLICY = "cleanup.policy"
 _PARTITIONS_PER_BROKER = 4000
-_NOT_ACCEPTED_PREFIXES = ("confluent.", "automq.")
 
 
 @check(
@@ -103,29 +102,6 @@ def same_policy(here: Topic, there: Topic) -> bool:
     """Whether both clean up in the same way; where one does not tell, nothing speaks against it."""
     wanted, found = here.effective.get(_POLICY), there.effective.get(_POLICY)
     return not wanted or not found or set(wanted.split(",")) == set(found.split(","))
-
-
-@check(
-    "target-config-refused",
-    Family.TARGET,
-    "info",
-    why="AutoMQ refuses a whole topic because of one config it does not know.",
-    fix="Nothing has to be done: kferry leaves these keys out.",
-)
-def config_refused(facts: PreflightFacts) -> Iterator[Result]:
-    """Topic configs that the target would refuse, and that are therefore not carried over."""
-    found: dict[str, list[str]] = {}
-    for topic in facts.topics:
-        for key, value in topic.configs.items():
-            if key.startswith(_NOT_ACCEPTED_PREFIXES) or (key == "remote.storage.enable" and value == "true"):
-                found.setdefault(key, []).append(topic.name)
-    if found:
-        yield info(
-            "topics",
-            f"{counted(len(found), 'topic config')} of the source cannot be carried over",
-            "; ".join(f"{key} of {listed(names)}" for key, names in sorted(found.items())) + ".",
-            "kferry leaves these keys out. Look whether an application depends on them.",
-        )
 
 
 @check(
@@ -252,6 +228,7 @@ def replication(facts: PreflightFacts) -> Iterator[Result]:
                 f"{counted(len(safer), 'topic')} will have fewer copies than on the source",
                 f"{evidence} {listed(safer)} have more on the source.",
                 "Raise default.replication.factor on the target; waive this where its storage keeps the data safe.",
+                safer,
             )
 
 

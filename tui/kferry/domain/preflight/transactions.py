@@ -213,6 +213,7 @@ def ids(facts: PreflightFacts) -> Iterator[Result]:
             "It is not known which topics are written in the same transactions",
             f"The source does not tell its transactional ids, and {listed(found)} are written in transactions.",
             "Put topics of one transactional producer into one batch, then waive this.",
+            found,
         )
 
 

@@ -33,6 +33,7 @@ def from_controller(facts: PreflightFacts) -> Iterator[Result]:
                 f"From {CONTROLLER}, {counted(len(failed), 'test')} of the {role.value} cluster failed",
                 _seen(failed),
                 "Open the way to it from here, or set what the broker advertises right; then check the clusters again.",
+                _names(failed),
             )
 
 
@@ -53,6 +54,7 @@ def connection_warnings(facts: PreflightFacts) -> Iterator[Result]:
                 f"From {CONTROLLER}, the connection test of the {role.value} cluster warns",
                 _seen(found),
                 "Mend what is named and check the clusters again, or waive this where it holds until the end.",
+                _names(found),
             )
 
 
@@ -94,7 +96,7 @@ def from_workers(facts: PreflightFacts) -> Iterator[Result]:
                 " cluster cannot be reached"
             )
             if host.usable:
-                yield warn(subject, title, _seen(failed), fix)
+                yield warn(subject, title, _seen(failed), fix, _names(failed))
             elif whole:
                 yield info(subject, title, f"{_seen(failed)} The machine is left out: others reach all.", fix)
             else:
@@ -180,6 +182,10 @@ def _median_seconds(facts: PreflightFacts, vantage: str, role: Role) -> float | 
         if probe.vantage == vantage and probe.role is role and probe.ok and probe.seconds is not None
     ]
     return median(found) if found else None
+
+
+def _names(probes: Iterable[Probe]) -> list[str]:
+    return [probe.server for probe in probes]
 
 
 def _seen(probes: Iterable[Probe]) -> str:

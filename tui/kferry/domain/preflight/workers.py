@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kferry.domain.heap import (
+    LEAST_RECORD_BYTES,
+    USEFUL_BUFFER_BYTES,
+    buffers,
+    heap_for,
+    most_tasks,
+    wanted_each,
+)
 from kferry.domain.model import Role, WorkerHost
 from kferry.domain.preflight.facts import PreflightFacts
 from kferry.domain.preflight.registry import Family, check
-from kferry.domain.preflight.result import Result, block, info, listed, megabytes, unknown, warn, whole
+from kferry.domain.preflight.result import Result, block, counted, info, listed, megabytes, unknown, warn, whole
 
 _BESIDES_HEAP_BYTES = 268_435_456  # metaspace, threads and direct buffers of one worker
 _DISK_NEEDED_BYTES = 536_870_912  # distribution, Java and a day of logs
@@ -100,6 +108,37 @@ def memory(facts: PreflightFacts) -> Iterator[Result]:
                 f"{megabytes(host.memory_bytes)} of memory; a worker needs {megabytes(needed)}.",
                 "Use a larger machine, or set a smaller heap_bytes in kferry.yml.",
             )
+
+
+@check(
+    "worker-heap",
+    Family.WORKERS,
+    "warn",
+    why="The connector tasks of a worker share its heap, and a copy with small buffers is slow over a long way.",
+    fix="Set a larger heap_bytes in kferry.yml, or none; or use larger machines, or more of them.",
+)
+def heap(facts: PreflightFacts) -> Iterator[Result]:
+    """The heap of a worker is large enough for the connector tasks that a batch asks for."""
+    heap_bytes = facts.settings.heap_bytes
+    for unit, topics in facts.units if facts.plan is not None else ():
+        name = unit.removeprefix("batch ")
+        if name in facts.workers_of:
+            continue  # its workers are there
+        record = max((whole(topic.effective.get("max.message.bytes")) or 0 for topic in topics), default=0)
+        record = max(record, LEAST_RECORD_BYTES)
+        each = wanted_each(sum(topic.partition_count for topic in topics), facts.workers_per_task)
+        fitting = min(each, most_tasks(heap_bytes, record))
+        buffer = buffers(heap_bytes, fitting, record).buffer
+        if fitting == each and buffer >= USEFUL_BUFFER_BYTES:
+            continue
+        yield warn(
+            name,
+            f"The heap of a worker is small for {unit}",
+            f"{megabytes(heap_bytes)} of heap; it wants {counted(each, 'connector task')} in one worker. {fitting} fit,"
+            f" each with {megabytes(buffer)} to send.",
+            f"Set heap_bytes to {heap_for(each, record)} in kferry.yml, or none at all; or use larger machines, raise"
+            " max_workers_per_task, or waive this if the copy may be slower.",
+        )
 
 
 @check(

@@ -10,17 +10,15 @@ from typing import Any
 
 from kferry.domain import connectors
 from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.heap import with_connector_tasks
 from kferry.domain.model import BatchPhase, Desired, TaskSpec, TaskState
-from kferry.domain.planning import connector_tasks_max
 from kferry.domain.runbook import OperationKind
-from kferry.engine import installation
+from kferry.engine import installation, task_making
 from kferry.engine.context import StepContext
 from kferry.engine.operations.topics import source_topics, wanted_names
 from kferry.engine.phases import set_phase
-from kferry.engine.placement import fleet_is_remote, place
 from kferry.engine.steps import Check, Step, step
 from kferry.store import plan_file
-from kferry.store.hosts_file import load_hosts
 
 CREATE, UPDATE = OperationKind.CREATE_TASK, OperationKind.UPDATE_TASK
 PAUSE, RESUME = OperationKind.PAUSE_TASK, OperationKind.RESUME_TASK
@@ -49,7 +47,7 @@ class Reserve(Step):
             batch = plan_file.load_plan(ctx.layout).batch(name)
             if batch is None:
                 raise KferryError(f"Batch {name} is no longer in plan.yml.", kind=ErrorKind.USAGE)
-            spec = self._spec(ctx, batch.topics, batch.groups, existing.spec.incarnation + 1 if existing else 1)
+            spec = task_making.new_spec(ctx.services, batch, ctx.args.get("workers"))
             self._refuse_leftovers(ctx, spec)
             if "heartbeats" not in ctx.target.topic_names(include_internal=True):
                 # only a `heartbeats` topic that our own connectors made is deleted with the last task
@@ -90,32 +88,6 @@ class Reserve(Step):
                 next_step="Put the journal back (.kferry/backups), or stop those workers and delete these topics.",
                 kind=ErrorKind.DRIFT,
             )
-
-    def _spec(self, ctx: StepContext, topics: tuple[str, ...], groups: tuple[str, ...], incarnation: int) -> TaskSpec:
-        settings = ctx.services.settings()
-        found = source_topics(ctx.services, topics)
-        partitions = sum(topic.partition_count for topic in found.values())
-        empty = TaskSpec(
-            name=ctx.operation.subject,
-            migration_id=settings.migration_id,
-            batch=ctx.operation.subject,
-            incarnation=incarnation,
-            topics=tuple(sorted(topics)),
-            groups=tuple(sorted(groups)),
-            workers=(),
-            connector_tasks_max=1,
-            is_remote=fleet_is_remote(ctx.services),
-        )
-        asked = ctx.args.get("workers")
-        count = int(asked) if asked else min(settings.settings.max_workers_per_task, len(load_hosts(ctx.layout)))
-        workers = place(ctx.services, empty, count)
-        largest = max((int(topic.effective.get("max.message.bytes") or 0) for topic in found.values()), default=0)
-        return replace(
-            empty,
-            workers=tuple(workers),
-            connector_tasks_max=connector_tasks_max(partitions, len(workers)),
-            max_record_bytes=max(largest, 1_048_588),
-        )
 
 
 class Workers:
@@ -219,13 +191,13 @@ class WriteTask(Step):
         found = source_topics(ctx.services, topics)
         partitions = sum(topic.partition_count for topic in found.values())
         largest = max((int(topic.effective.get("max.message.bytes") or 0) for topic in found.values()), default=0)
-        return replace(
+        wanted = replace(
             spec,
             topics=topics,
             groups=tuple(sorted(groups)),
-            connector_tasks_max=connector_tasks_max(max(1, partitions), max(1, len(spec.workers))),
             max_record_bytes=max(largest, spec.max_record_bytes),
         )
+        return with_connector_tasks(wanted, partitions)
 
     def check(self, ctx: StepContext) -> Check:
         wanted = self._wanted(ctx)

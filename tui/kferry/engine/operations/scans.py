@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from kferry.domain import scan_diff
 from kferry.domain.errors import KferryError
-from kferry.domain.model import Role, Scan
+from kferry.domain.model import Group, Role, Scan, Topic
 from kferry.domain.runbook import OperationKind
 from kferry.domain.scan_progress import ScanMeter
 from kferry.engine.context import StepContext
@@ -51,7 +51,7 @@ class _ScanOne(Step):
             "groups": len(found.groups),
             "seconds": round(time.monotonic() - started, 1),
             "not_available": [name for name, value in found.cluster.capabilities.items() if value.value != "supported"],
-            "taken_over": len(resumed.topics) if resumed is not None else 0,
+            "taken_over": _whole(resumed.topics) if resumed is not None else 0,
             "changed": list(scan_diff.summary(diff)) if diff is not None else None,
         }
 
@@ -65,7 +65,7 @@ class _ScanOne(Step):
         try:
             found = scan(
                 settings,
-                on_progress=_Progress(ctx, self.role),
+                on_progress=_Progress(ctx, self.role, self._already(ctx, resumed)),
                 on_partial=_Partial(ctx, self.role),
                 cancelled=ctx.cancelled.is_set,
                 options=ScanOptions(before=before, resumed=resumed),
@@ -88,6 +88,17 @@ class _ScanOne(Step):
         found = codec.load(Scan, body or "")
         return found if time.time_ns() // 1_000_000 - found.taken_at_ms < _RESUMABLE_MS else None
 
+    def _already(self, ctx: StepContext, resumed: Scan | None) -> dict[str, float]:
+        """Which share of each part is taken over from a scan that was cut off."""
+        if resumed is None:
+            return {}
+        last = json.loads(ctx.journal.document("scan_progress", self.role.value) or "{}")
+        what, total = last.get("what"), int(last.get("total") or 0)
+        taken = {"topics": _whole(resumed.topics), "groups": _whole(resumed.groups)}
+        found = {"topics": len(resumed.topics), "groups": len(resumed.groups)}
+        # while a part was read its size stood beside it; later parts have all of it
+        return {name: count / max(1, found[name], total if what == name else 0) for name, count in taken.items()}
+
     def _before(self, ctx: StepContext) -> Scan | None:
         """The newest kept scan, else the one of the journal."""
         for item in scan_files.kept(ctx.layout, self.role):
@@ -99,13 +110,17 @@ class _ScanOne(Step):
         return codec.load(Scan, body) if body else None
 
 
+def _whole(items: Sequence[Topic] | Sequence[Group]) -> int:
+    return sum(1 for item in items if not item.error)
+
+
 class _Progress:
     """Writes how far the scan is, not more often than eyes can follow."""
 
-    def __init__(self, ctx: StepContext, role: Role) -> None:
+    def __init__(self, ctx: StepContext, role: Role, already: Mapping[str, float]) -> None:
         self._ctx = ctx
         self._role = role
-        self._meter = ScanMeter()
+        self._meter = ScanMeter(already)
         self._started = time.monotonic()
         self._shown_at: float | None = None
 

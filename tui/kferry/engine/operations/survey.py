@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 from kferry.domain.errors import KferryError
 from kferry.domain.fixing import marked
 from kferry.domain.model import Role
 from kferry.domain.preflight import run_checks
 from kferry.domain.runbook import OperationKind
+from kferry.engine import gate
 from kferry.engine.context import StepContext
 from kferry.engine.plan_making import make_plan
 from kferry.engine.preflight_facts import gather
@@ -57,8 +57,7 @@ class Preflight(Step):
     def act(self, ctx: StepContext) -> None:
         facts = gather(ctx.services)
         findings = marked(run_checks(facts), facts)
-        body = json.dumps([asdict(finding) for finding in findings])
-        ctx.journal.put_document("findings", "", body)
+        gate.keep(ctx.journal, findings, facts)
         counts: dict[str, int] = {}
         for finding in findings:
             counts[finding.severity.value] = counts.get(finding.severity.value, 0) + 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kferry.domain.errors import ErrorKind, KferryError
+from kferry.domain.heap import with_connector_tasks
 from kferry.domain.model import TaskSpec
 from kferry.domain.planning import connector_tasks_max
 from kferry.domain.runbook import OperationKind
@@ -63,18 +64,14 @@ def wanted_workers(services: Services, spec: TaskSpec, args: Mapping[str, Any]) 
     count = int(args.get("workers") or len(spec.workers) - len(named))
     stay = [worker for worker in spec.workers if worker.name not in named]
     stay, surplus = stay[:count], stay[count:]
+    partitions = sum(topic.partition_count for topic in source_topics(services, spec.topics).values())
     if len(stay) < count:
         gone = [worker for worker in spec.workers if worker.name in named]
-        stay += place(services, spec, count - len(stay), beside=(*stay, *gone, *spec.leaving))
+        wished = replace(spec, connector_tasks_max=connector_tasks_max(max(1, partitions), count))
+        stay += place(services, wished, count - len(stay), beside=(*stay, *gone, *spec.leaving), of=count)
     leaving = {worker.name: worker for worker in (*spec.leaving, *surplus)}
     leaving |= {worker.name: worker for worker in spec.workers if worker.name in named}
-    partitions = sum(topic.partition_count for topic in source_topics(services, spec.topics).values())
-    return replace(
-        spec,
-        workers=tuple(stay),
-        leaving=tuple(leaving.values()),
-        connector_tasks_max=connector_tasks_max(max(1, partitions), len(stay)),
-    )
+    return with_connector_tasks(replace(spec, workers=tuple(stay), leaving=tuple(leaving.values())), partitions)
 
 
 def _as_asked(spec: TaskSpec, args: Mapping[str, Any]) -> bool:

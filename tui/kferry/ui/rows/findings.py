@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kferry.client import formats
 from kferry.client.filters import Field, FieldKind, Value
@@ -12,6 +13,9 @@ from kferry.store.views import FindingView
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.rows import common
 from kferry.ui.widgets.table_rows import Column, Row
+
+if TYPE_CHECKING:
+    from kferry.client.preflight_report import ActionNeeded
 
 FINDING_COLUMNS = (
     Column("", 5),
@@ -28,6 +32,8 @@ GROUPS: Mapping[str, str] = {
     "waived": "waived: accepted for a time, with who and why",
     "info": "good to know: stops nothing",
 }
+# What the Access screen sets up on the target, by check.
+_ACCESS_CHECKS = frozenset({"access-acls", "access-quotas", "access-scram-users"})
 # A check with at least so many findings gets a line of its own, folded.
 _FOLDS_FROM = 4
 
@@ -57,6 +63,11 @@ class Branch:
 
 
 Item = Branch | FindingView
+
+
+def opens_access(finding: FindingView) -> bool:
+    """Whether the Access screen shows what closes it."""
+    return finding.check in _ACCESS_CHECKS and finding.severity == "warn"
 
 
 def group_of(finding: FindingView) -> str:
@@ -183,7 +194,7 @@ def _finding_row(finding: FindingView) -> Row:
             Cell(f"  {symbol.text}", symbol.tone),
             Cell(finding.title, tone),
             Cell(finding.subject, "dim"),
-            Cell("f fixes" if finding.fixable else "", "key"),
+            Cell("f fixes" if finding.fixable else "f opens" if opens_access(finding) else "", "key"),
         ),
     )
 
@@ -232,10 +243,12 @@ def finding_lines(finding: FindingView) -> list[Line]:
             [
                 ("waived", Cell(f"by {finding.waived_by} until {formats.moment(finding.waived_until_ms)}", "dim")),
                 ("reason", finding.waived_why or ""),
+                *((("note", Cell(finding.waived_words, "dim")),) if finding.waived_words else ()),
             ],
             width=10,
         )
     elif finding.stops:
+        found += [line(Cell(finding.outgrown, "warn"))] if finding.outgrown else []
         found.append(
             line(Cell("This stops the migration.", "bad"))
             if finding.severity == "block"
@@ -243,8 +256,24 @@ def finding_lines(finding: FindingView) -> list[Line]:
         )
     if finding.fixable and not finding.waived_by:
         found.append(line(Cell("kferry can fix this: f shows what it would change.", "ok")))
+    elif opens_access(finding) and not finding.waived_by:
+        found.append(line(Cell("kferry can set this up on the target: f goes to Access.", "ok")))
     found.append(line(Cell(f"check {finding.check}", "dim")))
     return found
+
+
+def action_lines(needed: Sequence[ActionNeeded]) -> list[Line]:
+    """What is to be done before the migration may go on, numbered, each with the ways to close it."""
+    if not needed:
+        return [line(Cell("Nothing stops the migration.", "ok"))]
+    found: list[Line] = []
+    for action in needed:
+        symbol = common.symbol(action.severity)
+        found.append(line(f"{action.number:>3}. ", Cell(f"{symbol.text} ", symbol.tone), Cell(action.title, "strong")))
+        found.append(line("     ", Cell(action.finding_id, "dim")))
+        found += [line("     - ", way) for way in action.ways]
+        found.append(line(""))
+    return found[:-1]
 
 
 def finding_words(findings: Sequence[FindingView]) -> Line:

@@ -11,7 +11,7 @@ from kferry.client.inventory import Fact, Inventory
 from kferry.domain.model import Group, Topic
 from kferry.domain.planning.scope import group_key
 from kferry.ui.cells import Cell, Line, line
-from kferry.ui.rows import common
+from kferry.ui.rows import common, writers
 from kferry.ui.widgets.table_rows import Column, Row
 
 # Width, flex and the width of the terminal from which a column is shown unless the operator chose otherwise; the order
@@ -140,7 +140,10 @@ def _cell(fact: Fact[Any], found: Inventory, item: Any) -> Cell:
         return Cell(formats.UNKNOWN if value is None else str(value), "dim")
     if fact.field.kind is FieldKind.FLAG:
         return common.figure(formats.yes_no(None if value is None else bool(value)))
-    return common.figure(_figure(name, fact.field.kind, None if value is None else float(value), item))
+    words = _figure(name, fact.field.kind, None if value is None else float(value), item)
+    if name == "idle" and isinstance(item, Topic) and value is not None:
+        words = f"{inventory.idle_bound(item, found.taken_at_ms) or ''}{words}"
+    return common.figure(words)
 
 
 def _figure(name: str, kind: FieldKind, value: float | None, item: Topic | Group) -> str:
@@ -162,20 +165,34 @@ def topic_lines(topic: Topic, found: Inventory) -> list[Line]:
     lines = [line(Cell(topic.name, "strong"))]
     lines += _marks(topic.name, topic.error, found)
     lines += _facts(inventory.TOPIC_FACTS, _OWN_LINES, found, topic)
-    lines += common.facts(
-        [
-            ("first record", common.figure(formats.moment(topic.first_timestamp_ms, formats.UNKNOWN))),
-            ("last record", common.figure(formats.moment(topic.last_timestamp_ms, formats.UNKNOWN))),
-        ]
-    )
+    lines += _ages(topic)
     readers = found.readers_of(topic)
     lines.append(line(Cell("read by", "title"), Cell("" if readers is None else f"  {len(readers)}", "dim")))
     lines += _names(readers, "nobody", "not read yet")
+    lines += writers.lines(topic, found)
     lines += [line(Cell("set on the topic itself", "title"))]
     lines += [line(Cell(f"  {key} = ", "dim"), value) for key, value in sorted(topic.configs.items())] or [
         line(Cell("  nothing", "dim"))
     ]
     return lines
+
+
+def _ages(topic: Topic) -> list[Line]:
+    """Its first and last record; of which partitions, where these are not all, and what is known of the others."""
+    times = [("first record", topic.first_timestamp_ms, "older"), ("last record", topic.last_timestamp_ms, "newer")]
+    seen = inventory.seen_words(topic)
+    cells: list[tuple[str, Cell | str]] = []
+    for title, at_ms, other in times:
+        words = formats.moment(at_ms, formats.UNKNOWN)
+        if at_ms is not None and seen:
+            words += f" or {other}"
+        cells.append((title, common.figure(words)))
+    if seen and any(at_ms is not None for _title, at_ms, _other in times):
+        cells.append(("seen", Cell(f"records {seen}", "dim")))
+    if topic.quiet_since_ms is not None:
+        words = f"nothing since {formats.moment(topic.quiet_since_ms)}, in any partition"
+        cells.append(("written", common.figure(words)))
+    return common.facts(cells)
 
 
 _OWN_LINES = frozenset({"by", "readers", "failed", "findings", "unused"})

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from kferry.client import formats
+from kferry.client import formats, scan_progress
 from kferry.client.inventory import Inventory
+from kferry.client.scan_progress import ScanState
 from kferry.domain.model import Capability
 from kferry.store.views import OperationView
 from kferry.ui.cells import Cell, Line, line
@@ -14,6 +12,7 @@ from kferry.ui.rows import common
 
 # A scan older than this no longer says how the source is now, in milliseconds.
 OLD_AFTER_MS = 24 * 3_600_000
+_BAR_WIDTH = 12
 
 
 def age_line(found: Inventory, at_ms: int | None, now_ms: int, *, more: bool) -> Line:
@@ -67,22 +66,17 @@ def is_running(operation: OperationView | None) -> bool:
     return operation is not None and operation.status not in ("done", "failed", "aborted")
 
 
-def running_line(progress: Mapping[str, Mapping[str, Any]]) -> Line:
-    """How far the scan that runs has come, with the time it will take; `progress` by cluster, the newest last."""
+def running_line(state: ScanState | None) -> Line:
+    """How far the scan that runs is as a whole, the time it will still take, and what is being read."""
     cells = [Cell("◐ scanning", "busy")]
-    for role, body in progress.items():
-        done, total, seconds = _number(body.get("done")), _number(body.get("total")), _number(body.get("seconds"))
-        words = f" {role}: {body.get('what', '')}"
-        if done is not None and total:
-            words += f" {done:,.0f} of {total:,.0f}"
-            if seconds and 0 < done < total:
-                words += f", about {formats.duration(seconds * (total - done) / done)} left"
-        cells.append(Cell(words, ""))
+    if state is not None:
+        cells += [
+            Cell(f" {state.role} ", ""),
+            Cell(scan_progress.bar(state.share, _BAR_WIDTH), "busy" if state.share is not None else "dim"),
+            Cell(f" {scan_progress.share_words(state.share)}, {state.left_words}", ""),
+            Cell(f"   {state.step_words}", "dim"),
+        ]
     return (*cells, Cell("   X stops it", "dim"))
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def failed_lines(operation: OperationView) -> list[Line]:

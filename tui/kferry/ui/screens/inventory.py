@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
 
-from kferry.client import screen_memory
+from kferry.client import scan_progress, screen_memory
 from kferry.client.filters import quote
 from kferry.client.inventory import GROUP_FACTS, TOPIC_FACTS, Fact
 from kferry.client.session import Session
@@ -102,7 +102,8 @@ comes from the mean size of sampled records. A group's lag is its distance from 
         running = survey.is_running(operation)
         lines: list[Line] = []
         if running:
-            lines.append(survey.running_line(_progress(session)))
+            since_ms = operation.created_at_ms if operation is not None else 0
+            lines.append(survey.running_line(scan_progress.newest(session, since_ms=since_ms)))
         elif operation is not None and operation.status in ("failed", "aborted"):
             lines += survey.failed_lines(operation)
         has_partial = _has_partial(session)
@@ -397,16 +398,6 @@ comes from the mean size of sampled records. A group's lag is its distance from 
         if action_id == "cancel_scan" and self.snapshot is not None and self.snapshot.running_id is not None:
             return {"operation_id": self.snapshot.running_id}
         return None
-
-
-def _progress(session: Session) -> dict[str, Mapping[str, Any]]:
-    found = {}
-    for role in ("source", "target"):
-        document = session.reader.document("scan_progress", role)
-        if document is not None and isinstance(document[1], dict):
-            found[role] = document
-    newest = sorted(found.items(), key=lambda item: item[1][0])
-    return {role: body for role, (_, body) in newest[-1:]}
 
 
 def _has_partial(session: Session) -> bool:

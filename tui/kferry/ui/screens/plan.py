@@ -139,9 +139,7 @@ migration task (o, then e), not here. c creates the migration task of a batch.
 
     def args_for(self, action_id: str) -> Mapping[str, Any] | None:
         batch = self.batch_under_cursor()
-        if action_id in ("create_task", "start_cutover") and batch:
-            return {"batch": batch}
-        return None
+        return {"batch": batch} if action_id == "start_cutover" and batch else None
 
     # ---- keys -------------------------------------------------------------------------------------------------------
 
@@ -385,6 +383,9 @@ migration task (o, then e), not here. c creates the migration task of a batch.
                 self._edit(plan_edit.shift(shown.name, by), f"{shown.name} moves {words}.")
             else:
                 self.say(f"{shown.name} cannot move {words}.")
+
+    async def do_create_task(self) -> None:
+        await plan_acts.ask_create(self.app, self.facts, self.batch_under_cursor())
 
     def do_drop_from_plan(self) -> None:
         cards = frozenset(card for card in self.meant_cards if card in self.facts.homes)

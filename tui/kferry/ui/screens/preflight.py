@@ -21,6 +21,7 @@ from kferry.ui import bindings, wishes
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.messages import Failed, Frame, Said
 from kferry.ui.modals.ask import TextDialog
+from kferry.ui.modals.look import LookDialog
 from kferry.ui.rows import common, findings
 from kferry.ui.rows.findings import Branch, FindingSource
 from kferry.ui.screens.base import KferryScreen
@@ -55,10 +56,11 @@ class PreflightScreen(KferryScreen):
     HELP = """
 Everything that would go wrong, found before anything is changed. ✗ block stops the migration. ▲ warn and ? unknown
 stop it until they are mended, or waived with a reason (w); the reason, who gave it and until when are kept in the
-journal. A waiver holds for a week. i info stops nothing. ← and → (or h and l) and enter fold and unfold a group, z all
-of them. f shows what kferry would change to close the finding, or all of the group, under the cursor, and does it once
-you say so. t goes to the topic or group it is about, b to its batch; esc comes back. e writes the report. / filters,
-such as check:record, about=name, fixable=yes. After mending, p looks again.
+journal. A waiver holds for a week, and for what was found when it was given: one that grew stops again. i info stops
+nothing. ← and → (or h and l) and enter fold and unfold a group, z all of them. f shows what kferry would change to
+close the finding, or all of the group, under the cursor, and does it once you say so; of access it goes to Access. a
+lists what is to be done, the worst first. t goes to the topic or group it is about, b to its batch; esc comes back. e
+writes the report. / filters, such as check:record, about=name, fixable=yes. After mending, p looks again.
 """
 
     def __init__(self) -> None:
@@ -253,11 +255,14 @@ such as check:record, about=name, fixable=yes. After mending, p looks again.
             return {"finding_id": finding.finding_id}
         return None
 
-    def do_fix_finding(self) -> None:
+    async def do_fix_finding(self) -> None:
         """Ask for the plan that closes what is under the cursor; the dialog shows it before anything is done."""
         item = self._under_cursor()
         wanted = item.findings if isinstance(item, Branch) else (item,) if item is not None else ()
         fixable = [finding for finding in wanted if finding.fixable and not finding.waived_by]
+        if not fixable and any(findings.opens_access(finding) for finding in wanted):
+            await self._jump_to("access", "")
+            return
         if not fixable:
             self.say("kferry cannot fix this by itself: what to do stands beside “fix”.")
             return
@@ -265,6 +270,17 @@ such as check:record, about=name, fixable=yes. After mending, p looks again.
         args = {"findings": [finding.finding_id for finding in fixable]}
         words = tuple(finding.title for finding in fixable[:10])
         wishes.ask(self.app, actions.BY_ID["fix_finding"], args, subject=subject, words=words)
+
+    async def do_show_needed(self) -> None:
+        from kferry.client.preflight_report import actions_needed
+
+        snapshot: PreflightSnapshot | None = self.snapshot
+        if snapshot is None or snapshot.findings is None:
+            self.say("Preflight has not run yet: press p.")
+            return
+        needed = actions_needed(snapshot.findings)
+        title = f"Actions needed: {len(needed)}" if needed else "Actions needed: none"
+        await self.app.push_dialog(LookDialog(title, findings.action_lines(needed)))
 
     def do_export_findings(self) -> None:
         def work() -> None:
