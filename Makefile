@@ -36,7 +36,7 @@ demo: runtime ## install into .venv and migrate a lab on this machine in the TUI
 demo-stop: runtime ## end the demo's lab and engine, and see that no process is left
 	@exec $(VENV)/bin/kferry demo --stop
 
-check: dev ## lint, types, import rules and unit tests, in less than a minute
+check: dev ## lint, types, import rules and quick unit tests: about two minutes on two cores
 	@lint=0; $(MAKE) --no-print-directory -k -j2 --output-sync=target lint || lint=$$?; \
 	$(MAKE) --no-print-directory test-unit && exit $$lint
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from kferry.domain.errors import KferryError
@@ -106,15 +106,23 @@ class Clusters:
         return len(found.partitions) if found else 0
 
     def forget(self) -> None:
-        """Leave nothing of this batch on either side."""
+        """Leave nothing of this batch on either side. What a busy broker refuses or answers too late is asked again."""
         for admin in (self.source, self.target):
+            wait_until(lambda admin=admin: self._forgotten(admin), 120, "nothing of crm is left")  # type: ignore[misc]
+
+    @staticmethod
+    def _forgotten(admin: AdminClient) -> bool:
+        try:
             names = [name for name in admin.list_topics(timeout=30).topics if name.startswith("crm.")]
-            for future in (admin.delete_topics(names) if names else {}).values():
-                future.result(30)
             listed = admin.list_consumer_groups(request_timeout=30).result().valid
             groups = [item.group_id for item in listed or () if item.group_id.startswith(("crm-", "auditor"))]
-            for future in (admin.delete_consumer_groups(groups) if groups else {}).values():
+            futures = list((admin.delete_topics(names) if names else {}).values())
+            futures += (admin.delete_consumer_groups(groups) if groups else {}).values()
+            for future in futures:
                 future.result(30)
+        except KafkaException:
+            return False
+        return not names and not groups
 
 
 @pytest.fixture(scope="module")
