@@ -36,7 +36,7 @@ demo: runtime ## install into .venv and migrate a lab on this machine in the TUI
 demo-stop: runtime ## end the demo's lab and engine, and see that no process is left
 	@exec $(VENV)/bin/kferry demo --stop
 
-check: dev ## lint, types, import rules and quick unit tests: about two minutes on two cores
+check: dev ## lint, types, import rules and quick unit tests: about a minute on two idle cores
 	@lint=0; $(MAKE) --no-print-directory -k -j2 --output-sync=target lint || lint=$$?; \
 	$(MAKE) --no-print-directory test-unit && exit $$lint
 
@@ -63,7 +63,7 @@ lint-ansible: # finds ansible-playbook beside itself
 test-unit: dev
 	@$(STAGE) "unit tests" $(PYTEST) -n auto -m "not lab and not slow and not hosts and not thorough" $(PYTEST_ARGS)
 
-test-thorough: dev # the terminal interface by keys and as pictures, and properties with many examples
+test-thorough: dev # the terminal interface by keys and as pictures, engines and plays, properties with many examples
 	@$(STAGE) "thorough tests" $(PYTEST) -n auto -m "thorough and not slow" $(PYTEST_ARGS)
 
 test: check ## install what it needs, then everything: check, the screens, the wheel, the tests on real brokers and on real hosts

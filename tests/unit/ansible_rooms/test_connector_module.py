@@ -16,6 +16,8 @@ import pytest
 
 from kferry.ansible.content import find_content
 
+pytestmark = pytest.mark.thorough
+
 SOURCE = "org.apache.kafka.connect.mirror.MirrorSourceConnector"
 CHECKPOINT = "org.apache.kafka.connect.mirror.MirrorCheckpointConnector"
 

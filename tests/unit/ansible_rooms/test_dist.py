@@ -24,6 +24,8 @@ from kferry.ansible.dist import Source, ensure_distribution
 from kferry.ansible.lockfile import Jar, Lock, load_lock
 from kferry.domain.errors import KferryError
 
+pytestmark = pytest.mark.thorough
+
 CONTENTS = {f"part-{number}": bytes([number]) * 300_000 for number in range(5)}
 FOLDERS = {"part-3": ("agents", ""), "part-4": ("extras/msk-iam", "all")}
 

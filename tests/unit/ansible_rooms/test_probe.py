@@ -24,6 +24,8 @@ from kferry.ansible.content import find_content
 from support.openssl_pairs import Pair, make_ca, sign
 from support.waiting import free_port
 
+pytestmark = pytest.mark.thorough
+
 UTILS = find_content().roles / "worker_preflight" / "module_utils"
 
 

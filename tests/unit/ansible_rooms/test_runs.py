@@ -16,6 +16,8 @@ from kferry.ansible.content import find_content
 from kferry.ansible.events import HIDDEN, Redactor, failure_message, translate
 from kferry.domain.errors import KferryError
 
+pytestmark = pytest.mark.thorough
+
 DEADLINE_SECONDS = 120.0
 SECRET = "canary-9f31"
 

@@ -17,6 +17,8 @@ from kferry.store.paths import Layout
 from support import seeded_fleet
 from support.fake_engine import FakeEngine
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Result]
 PLAN = {"title": "T", "steps": ["One"], "changes": [], "words": [], "hash": "h"}
 

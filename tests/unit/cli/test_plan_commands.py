@@ -26,6 +26,8 @@ from kferry.store.rules_file import load_rules, write_rules
 from kferry.store.tables import BatchRow, Sample, TaskRow
 from support.scans import group, scan, topic
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Result]
 EVIL = "=cmd|' /C calc'!A1"
 MARKUP = "[bold red]\x1b[31mx\u202e|y"

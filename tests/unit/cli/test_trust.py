@@ -21,6 +21,8 @@ from kferry.domain.host_keys import HostKey
 from kferry.store import known_hosts
 from kferry.store.paths import Layout
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Result]
 HOSTS = """kferry_workers:
   hosts:

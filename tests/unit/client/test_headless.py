@@ -19,6 +19,8 @@ from kferry.domain.runbook import OperationKind, OperationStatus, StepStatus
 from kferry.store.tables import TaskRow
 from support.fake_engine import Answer, FakeEngine
 
+pytestmark = pytest.mark.thorough
+
 WARNING = {"check": "size", "severity": "warn", "subject": "t", "title": "Big", "evidence": "E", "fix": "F"}
 
 

@@ -16,6 +16,8 @@ from kferry.domain.drafts import KEPT
 from kferry.domain.errors import KferryError
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.thorough
+
 FILE = "kferry_clusters:\n  target:\n    kind: automq\n    bootstrap_servers: 127.0.0.1:1\n"
 
 

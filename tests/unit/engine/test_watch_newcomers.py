@@ -43,6 +43,8 @@ from kferry.store.paths import Layout
 from kferry.store.settings_file import write_new
 from kferry.store.tables import AnchorRow
 
+pytestmark = pytest.mark.thorough
+
 PATTERN = BatchPattern("shop", ("shop.*",), ("shop-*",), limits=Limits(topics=2, groups=2, partitions=8))
 
 

@@ -13,6 +13,8 @@ import pytest
 from support import leftovers
 from support.waiting import until, wait_until
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
