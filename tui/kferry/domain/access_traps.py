@@ -8,6 +8,7 @@ from kferry.domain.access import AclEntry
 from kferry.domain.access_items import AccessItem, Action, Side, What
 from kferry.domain.access_scope import ANY, AccessScope
 from kferry.domain.acl_evaluation import AclIndex, acl_words, is_for
+from kferry.domain.words import counted, first_of
 
 _NAMED = 5
 _ADMIN = ("all", "alter", "alter_configs", "create", "delete")
@@ -163,6 +164,4 @@ def _passwords(items: Sequence[AccessItem]) -> list[str]:
 
 def _named(names: Iterable[str], noun: str) -> str:
     listed = list(names)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    plural = noun if len(listed) == 1 else f"{noun}s"
-    return f"{len(listed)} {plural} ({', '.join(listed[:_NAMED])}{more})"
+    return f"{counted(len(listed), noun)} ({first_of(listed, _NAMED)})"

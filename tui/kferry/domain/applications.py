@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from kferry.domain.model import Group, GroupKind, Scan
 from kferry.domain.name_patterns import matches_any
+from kferry.domain.words import first_of
 
 STREAMS_INTERNAL = re.compile(r".+-(changelog|repartition)(-[0-9]+)?")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -267,8 +268,7 @@ class _Classifier:
         if len(ids) == 1:
             self._add(ids[0], ApplicationClass.CONNECT, ids, (), (), _class_of(groups[0], (), None)[1])
             return
-        more = f" and {len(hosts) - _MOST_NAMED} more" if len(hosts) > _MOST_NAMED else ""
-        where = f"{', '.join(sorted(hosts)[:_MOST_NAMED])}{more}"
+        where = first_of(sorted(hosts), _MOST_NAMED)
         self._add(
             f"connect cluster on {where}",
             ApplicationClass.CONNECT,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from kferry.domain.words import first_of
+
 _BLOCK = re.compile(r"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
 _MAX_NAMES = 4
 
@@ -31,10 +33,7 @@ class Certificate:
     @property
     def names_words(self) -> str:
         """The names it is for, the first few of them."""
-        if not self.names:
-            return "no names"
-        more = len(self.names) - _MAX_NAMES
-        return ", ".join(self.names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+        return first_of(self.names, _MAX_NAMES) or "no names"
 
 
 def read(text: str) -> list[Certificate]:

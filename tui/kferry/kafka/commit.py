@@ -25,11 +25,6 @@ _NOT_A_MEMBER = struct.pack(">i", -1) + pack_string("")
 _RETENTION_OF_THE_BROKER = struct.pack(">q", -1)
 _NO_EPOCH = struct.pack(">i", -1)
 _MOST_BYTES = 0x7FFF  # of a string in these versions
-_PAUSE_SECONDS = 0.3
-_LEAST_SECONDS = 0.5
-# Of the time that is left; the client library, which writes where this fails, needs some too.
-_SHARE = 0.5
-_MOVED = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE}
 
 Answered = dict[TopicPartition, KafkaError | None]
 
@@ -69,7 +64,7 @@ def write_to_coordinator(
             continue  # the one that was remembered is gone
         answered.update(found)
         later = {tp: error for tp, error in found.items() if error is not None and connection.passes(error)}
-        if any(error.code() in _MOVED for error in later.values()):
+        if any(error.code() in coordinators.MOVED for error in later.values()):
             connection.coordinators.forget([group_id])
         pending = [commit for commit in pending if _partition(commit) in later]
         if not pending or not _again(connection, next(iter(later.values())), deadline):
@@ -79,9 +74,9 @@ def write_to_coordinator(
 
 def _again(connection: Connection, error: KafkaError, deadline: float) -> bool:
     """Whether it is worth another try, after a pause."""
-    if not connection.passes(error) or time.monotonic() + _PAUSE_SECONDS >= deadline:
+    if not connection.passes(error) or time.monotonic() + coordinators.PAUSE_SECONDS >= deadline:
         return False
-    time.sleep(_PAUSE_SECONDS)
+    time.sleep(coordinators.PAUSE_SECONDS)
     return True
 
 
@@ -89,7 +84,7 @@ def _look_up(connection: Connection, group_id: str, deadline: float) -> Broker |
     """The group's coordinator or the error in its place; None where no broker can be asked."""
     try:
         found, errors = coordinators.look_up(
-            connection.cluster, [group_id], one_each=True, timeout_seconds=_seconds_of(deadline)
+            connection.cluster, [group_id], one_each=True, timeout_seconds=coordinators.seconds_until(deadline)
         )
     except (Unsupported, KferryError):
         return None
@@ -102,7 +97,7 @@ def _ask(
 ) -> Answered | None:
     """What the broker says; None where it says nothing, or does not know the request."""
     try:
-        with BrokerLink(connection.cluster, broker, timeout_seconds=_seconds_of(deadline)) as link:
+        with BrokerLink(connection.cluster, broker, timeout_seconds=coordinators.seconds_until(deadline)) as link:
             version = link.version(_OFFSET_COMMIT, _OLDEST, _NEWEST)
             body = pack_request(group_id, commits, version)
             answers = parse(link.ask(_OFFSET_COMMIT, version, body, flexible=False), version)
@@ -110,10 +105,6 @@ def _ask(
         return None
     wanted = {_partition(commit) for commit in commits}
     return {tp: KafkaError(code) if code else None for tp, code in answers.items() if tp in wanted}
-
-
-def _seconds_of(deadline: float) -> float:
-    return max(_LEAST_SECONDS, _SHARE * (deadline - time.monotonic()))
 
 
 def _partition(commit: CommittedOffset) -> TopicPartition:

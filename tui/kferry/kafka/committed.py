@@ -27,11 +27,6 @@ _VERSION_OF_ONE = 7  # the first that can tell unstable offsets: brokers since 2
 _OLDEST, _NEWEST = 2, 5  # before that; from 6 on they are flexible
 _SINCE_THROTTLE, _SINCE_EPOCH = 3, 5
 _GROUPS_PER_REQUEST = 100
-_PAUSE_SECONDS = 0.3
-_LEAST_SECONDS = 0.5
-# Of the time that is left; the client library, which is asked where this fails, needs some too.
-_SHARE = 0.5
-_MOVED = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE}
 # topic, partition, offset, metadata, error number
 _Row = tuple[str, int, int, str | None, int]
 _ALL_TOPICS = pack_uvarint(0)  # a null list
@@ -81,9 +76,9 @@ def ask_coordinators(
             # just looked up, and not to be talked to: the client library shall say why
             connection.coordinators.avoid()
         pending = [*again, *(name for name, error in told.errors.items() if connection.passes(error))]
-        if not pending or time.monotonic() + _PAUSE_SECONDS >= deadline:
+        if not pending or time.monotonic() + coordinators.PAUSE_SECONDS >= deadline:
             break
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(coordinators.PAUSE_SECONDS)
     return told
 
 
@@ -95,7 +90,11 @@ def _located(
     unknown = [name for name in pending if name not in places]
     if unknown:
         work = partial(
-            coordinators.look_up, connection.cluster, unknown, one_each=one_each, timeout_seconds=_seconds_of(deadline)
+            coordinators.look_up,
+            connection.cluster,
+            unknown,
+            one_each=one_each,
+            timeout_seconds=coordinators.seconds_until(deadline),
         )
         try:
             found, refused = in_background(work, cancelled=connection.cancelled)
@@ -132,7 +131,11 @@ def _fetched(
         return found
 
     return each_broker(
-        connection.cluster, by_broker, ask, timeout_seconds=_seconds_of(deadline), cancelled=connection.cancelled
+        connection.cluster,
+        by_broker,
+        ask,
+        timeout_seconds=coordinators.seconds_until(deadline),
+        cancelled=connection.cancelled,
     )
 
 
@@ -150,15 +153,11 @@ def _sorted_in(
                 told.offsets[name] = answer
             else:
                 told.errors[name] = answer
-                if answer.code() in _MOVED:
+                if answer.code() in coordinators.MOVED:
                     moved.append(name)
     lost = [name for broker, names in by_broker.items() if broker.broker_id in answers.failed for name in names]
     connection.coordinators.forget([*moved, *lost])
     return lost
-
-
-def _seconds_of(deadline: float) -> float:
-    return max(_LEAST_SECONDS, _SHARE * (deadline - time.monotonic()))
 
 
 def pack_request(ids: Sequence[str], *, stable: bool) -> bytes:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from confluent_kafka import KafkaError
+
 from kferry.domain.model import Broker, ClusterConfig
 from kferry.kafka.broker_link import Unsupported
 from kferry.kafka.direct import DirectSession
@@ -22,6 +24,12 @@ _GROUPS_PER_REQUEST = 500
 _KEPT = 20_000
 # A broker that could not be reached, or does not know the requests, is not tried again at each look.
 _AVOIDED_SECONDS = 60.0
+PAUSE_SECONDS = 0.3
+_LEAST_SECONDS = 0.5
+# Of the time that is left; the client library, which is asked where coordinators fail, needs some too.
+_SHARE = 0.5
+# A group's coordinator is to be looked up anew.
+MOVED = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE}
 
 
 class Coordinators:
@@ -55,6 +63,11 @@ class Coordinators:
         with self._lock:
             for name in ids:
                 self._by_group.pop(name, None)
+
+
+def seconds_until(deadline: float) -> float:
+    """How long a coordinator may take, so that the client library can still be asked before the deadline."""
+    return max(_LEAST_SECONDS, _SHARE * (deadline - time.monotonic()))
 
 
 def look_up(

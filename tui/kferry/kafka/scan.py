@@ -21,6 +21,7 @@ from kferry.domain.model import (
     Topic,
     TopicPartition,
 )
+from kferry.domain.words import first_of
 from kferry.kafka import topics as topic_metadata
 from kferry.kafka.admin import ClusterAdmin
 from kferry.kafka.group_listing import ListedGroup
@@ -176,11 +177,8 @@ class _Scanning:
         failed = [topic for topic in found if topic.error and "records:" in topic.error]
         if failed:
             first = (failed[0].error or "").partition("records: ")[2]
-            names = ", ".join(topic.name for topic in failed[:3])
-            more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-            self._notes.append(
-                f"Records of {len(failed)} topics could not be sampled: {names}{more}. {first.rstrip('.')}."
-            )
+            names = first_of([topic.name for topic in failed], 3)
+            self._notes.append(f"Records of {len(failed)} topics could not be sampled: {names}. {first.rstrip('.')}.")
         all_denied = bool(failed) and all("AUTHORIZATION_FAILED" in (topic.error or "") for topic in failed)
         self._capabilities["records"] = Capability.DENIED if all_denied else Capability.SUPPORTED
 

@@ -9,14 +9,13 @@ import struct
 from kferry.domain.access import ScramUser
 from kferry.domain.model import Capability, ClusterConfig
 from kferry.kafka.direct import DirectSession
-from kferry.kafka.told import CLUSTER_DENIED, Told, error_words, untold
+from kferry.kafka.told import CLUSTER_DENIED, Told, error_words, release, untold
 from kferry.kafka.wire import WireReader
 
 NEEDS = "DESCRIBE on the cluster"
 NEEDS_TO_CHANGE = "ALTER on the cluster"
 
 _DESCRIBE, _ALTER = 50, 51
-_SINCE = "2.7 (with KRaft: 3.5)"
 _MECHANISMS = {1: "SCRAM-SHA-256", 2: "SCRAM-SHA-512"}
 _HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _NO_SUCH_USER = 91
@@ -32,7 +31,7 @@ def read(cluster: ClusterConfig, *, timeout_seconds: float = 30.0) -> Told[tuple
 def read_through(session: DirectSession) -> Told[tuple[ScramUser, ...]]:
     """As `read`, on a connection that is open already."""
     if not session.speaks(_DESCRIBE, 0):
-        return Told(None, Capability.UNSUPPORTED, f"the brokers tell SCRAM users from {_SINCE} on")
+        return Told(None, Capability.UNSUPPORTED, f"the brokers tell SCRAM users from {release(_DESCRIBE)} on")
     # An empty list stands for all users. So does a null one, but brokers never answer that to who is not allowed.
     answer = session.call(_DESCRIBE, 0, b"\x01\x00", flexible=True)
     answer.int32()  # throttled for
@@ -80,7 +79,7 @@ def delete(cluster: ClusterConfig, name: str, mechanism: str, *, timeout_seconds
 def _alter(cluster: ClusterConfig, body: bytes, timeout_seconds: float) -> str | None:
     with DirectSession(cluster, timeout_seconds=timeout_seconds) as session:
         if not session.speaks(_ALTER, 0):
-            return f"the brokers take SCRAM users from {_SINCE} on"
+            return f"the brokers take SCRAM users from {release(_ALTER)} on"
         answer = session.call(_ALTER, 0, body, flexible=True)
     answer.int32()  # throttled for
     for _ in range(answer.compact_array_length()):

@@ -33,7 +33,15 @@ WORDS = {
     93: "the credential is not acceptable",
 }
 # The first release of Apache Kafka whose brokers know a request, by its number.
-_SINCE = {35: "1.0", 42: "1.1", 48: "2.6", 50: "2.7 (with KRaft: 3.5)", 61: "2.8", 66: "3.0"}
+_SINCE = {
+    35: "1.0",
+    42: "1.1",
+    48: "2.6",
+    50: "2.7 (with KRaft: 3.5)",
+    51: "2.7 (with KRaft: 3.5)",
+    61: "2.8",
+    66: "3.0",
+}
 _PLAIN_CODES = frozenset({29, 30, 31, 53, 54})
 
 
@@ -59,7 +67,12 @@ def untold(error: int, message: str | None, grant: str) -> Told[T]:
 
 def since(api: int) -> str:
     """From which release on brokers know this request, to be put behind a sentence that says that these do not."""
-    return f"; Apache Kafka does from {_SINCE[api]} on" if api in _SINCE else ""
+    return f"; Apache Kafka does from {release(api)} on" if api in _SINCE else ""
+
+
+def release(api: int) -> str:
+    """The first release whose brokers know this request."""
+    return _SINCE[api]
 
 
 def error_words(error: int, message: str | None = None) -> str:
