@@ -263,7 +263,7 @@ def test_a_frozen_broker_ends_the_test_soon(broker: TestBroker, authority: Certi
         words = _failed(_checked(_config(ClusterKind.OTHER, "plaintext", None, broker, authority)))
     finally:
         broker.resume()
-    assert "no answer within" in words and time.monotonic() - started < 15
+    assert "no answer within" in words and time.monotonic() - started < 60
 
 
 def test_a_cancelled_test_ends_at_once_with_what_it_saw(broker: TestBroker, authority: CertificateAuthority) -> None:
@@ -332,4 +332,4 @@ def test_brokers_that_advertise_a_dead_address_are_named(secured: SecuredBrokers
     words = _failed(found)
     assert words.startswith("broker 1 127.0.0.1:1: TCP: Refused") and "advertised.listeners" in words
     assert "none of the brokers it advertises can be used" in str(found.error)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60

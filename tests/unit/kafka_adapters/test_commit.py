@@ -290,8 +290,8 @@ def test_what_cannot_be_reached_is_left_to_the_library(
 def test_a_silent_broker_costs_half_of_the_time(fake: FakeCluster, connection: Connection) -> None:
     fake.silent.add(0)
     started = time.monotonic()
-    assert write(connection, ONE, seconds=2) == {}
-    assert time.monotonic() - started < 1.8
+    assert write(connection, ONE, seconds=6) == {}
+    assert time.monotonic() - started < 5.8
 
 
 # ---- with the client library ----------------------------------------------------------------------------------------

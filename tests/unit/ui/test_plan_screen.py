@@ -352,7 +352,7 @@ async def test_200_batches_with_10_000_topics_draw_only_what_is_in_view(tmp_path
         took = time.perf_counter() - start
         assert board.cursor_text == "app-020"
         assert board.painted_lines - painted <= 22 * board.size.height  # a screenful for each step at the most
-        assert took < 20  # pilot waits at each key; this only finds what is out of all proportion
+        assert took < 60  # pilot waits at each key; this only finds what is out of all proportion
         board.select("batch-199", "topic\0sys-199.topic-49")
         await until(pilot, lambda: "sys-199.topic-49" in screen_text(app))
 

@@ -81,6 +81,8 @@ class Engine:
         """Take over what an earlier engine left, then work until asked to stop."""
         self._load()
         journal = self.services.journal
+        # before the process id: who sees that may count on this
+        journal.event("engine_started", payload={"pid": os.getpid(), "version": __version__})
         journal.put_meta(
             {
                 "engine_pid": str(os.getpid()),
@@ -89,7 +91,6 @@ class Engine:
                 "engine_heartbeat_at_ms": str(now_ms()),
             }
         )
-        journal.event("engine_started", payload={"pid": os.getpid(), "version": __version__})
         self.apply(machine.EngineStarted())
         self._observers.start()
         self._newcomers.start()

@@ -50,7 +50,7 @@ def describe(connection: Connection, *, timeout_seconds: float, rights: bool = F
     def start(left_seconds: float) -> Future[DescribeClusterResult]:
         return connection.client.describe_cluster(include_authorized_operations=rights, request_timeout=left_seconds)
 
-    return connection.ask(start, doing="reach", timeout_seconds=timeout_seconds)
+    return connection.ask(start, doing="reach", timeout_seconds=timeout_seconds, small=True)
 
 
 def rights(connection: Connection, *, timeout_seconds: float) -> tuple[str, ...] | None:

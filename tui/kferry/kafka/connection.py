@@ -25,6 +25,10 @@ _POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.3
 _SLACK_SECONDS = 1.0  # librdkafka reports its own timeout, with more detail, a moment after the deadline
 _ATTEMPT_SECONDS = 15.0
+# A client asks the controller it was told of, and brokers go on naming a dead one for as long as its session lasts.
+# While a broker is known not to answer, the first attempt is short: the next one asks a new client.
+_SHORT_ATTEMPT_SECONDS = 3.0
+_TROUBLE_SECONDS = 60.0
 _PROBE_SECONDS = 6.0
 _CLIENT_ID = "kferry"
 _SILENT = {KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT}
@@ -49,6 +53,7 @@ class Connection:
         self.ear = causes.ErrorEar()
         self.cancelled: Callable[[], bool] = lambda: False  # looked at while waiting; a scan sets it
         self.coordinators = Coordinators()
+        self._trouble_until_seconds = 0.0
         self._client: AdminClient | None = None
         self._lock = threading.Lock()
 
@@ -64,6 +69,10 @@ class Connection:
         with self._lock:
             self._client = None
 
+    def note_trouble(self) -> None:
+        """Tell that a broker does not answer: for a while, first attempts are short."""
+        self._trouble_until_seconds = time.monotonic() + _TROUBLE_SECONDS
+
     def wait(self, future: Future[T], *, doing: str, deadline: float) -> T:
         """The future's result; KferryError where no broker can be used at all, KafkaException otherwise."""
         started = time.monotonic()
@@ -73,6 +82,7 @@ class Connection:
             except TimeoutError:
                 self._give_up_if_hopeless(started, deadline + _SLACK_SECONDS, doing)
             else:
+                self._hear_trouble()
                 self.ear.clear()
                 return result
 
@@ -83,18 +93,20 @@ class Connection:
         doing: str,
         timeout_seconds: float,
         repeatable: bool = True,
+        small: bool = False,
     ) -> T:
         """Start one request and wait for it; every failure becomes a KferryError.
 
-        `start` gets the time for the request. Answers that only say "not yet" are asked again: the first call to a
-        coordinator of a fresh cluster is one of these.
+        `start` gets the time for the request. One that any broker answers at once is `small`: see `ask_many`.
+        Answers that only say "not yet" are asked again: the first call to a coordinator of a fresh cluster is one of
+        these.
         """
 
         def start_one(_keys: list[str], left_seconds: float) -> dict[str, Future[T]]:
             return {"": start(left_seconds)}
 
         results, errors = self.ask_many(
-            start_one, [""], doing=doing, timeout_seconds=timeout_seconds, repeatable=repeatable
+            start_one, [""], doing=doing, timeout_seconds=timeout_seconds, repeatable=repeatable, small=small
         )
         if errors:
             raise causes.refused(self.cluster, errors[""], doing)
@@ -111,22 +123,26 @@ class Connection:
         in_flight: int = 8,
         repeatable: bool = True,
         answered: bool = False,
+        small: bool = False,
     ) -> tuple[dict[K, T], dict[K, KafkaError]]:
         """Ask for many things: `wave` keys per request, up to `in_flight` requests before the first is collected.
 
-        Answers that only say "not yet" are asked again until the deadline, unless the request is not `repeatable`.
+        Answers that only say "not yet" are asked again until the deadline, unless the request is not `repeatable`. The
+        first attempts are short where the request is `small` or a broker has not answered lately.
         Returns what was answered, and the error for each key that was not; raises where nothing was answered at all,
         unless the cluster has `answered` for other keys a moment ago.
         """
         started = time.monotonic()
         deadline = started + timeout_seconds
-        attempt_seconds = _ATTEMPT_SECONDS if repeatable else timeout_seconds
+        attempts = 0
         results: dict[K, T] = {}
         errors: dict[K, KafkaError] = {}
         pending = list(dict.fromkeys(keys))
         while pending:
             self._raise_if_cancelled(doing)
             errors = {key: error for key, error in errors.items() if key not in pending}
+            attempt_seconds = self._attempt_seconds(attempts, small) if repeatable else timeout_seconds
+            attempts += 1
             for group in _chunks(pending, wave * in_flight):
                 fired: dict[K, Future[T]] = {}
                 for chunk in _chunks(group, wave):
@@ -140,12 +156,25 @@ class Connection:
             if pending:
                 if any(errors[key].code() in _SILENT for key in pending):
                     # a client goes on asking the controller it knows, also when that is dead: a new one looks anew
+                    self.note_trouble()
                     self.close()
                 time.sleep(_PAUSE_SECONDS)
         if errors and not results and not answered and all(causes.is_transport(error) for error in errors.values()):
             self.client.poll(0)
             raise self._unreachable(started, doing)
         return results, errors
+
+    def _attempt_seconds(self, attempts_before: int, small: bool) -> float:
+        """How long an attempt waits for its answer: short at first where it may go to a broker that is dead."""
+        self.client.poll(0)
+        self._hear_trouble()
+        if small or time.monotonic() < self._trouble_until_seconds:
+            return min(_ATTEMPT_SECONDS, _SHORT_ATTEMPT_SECONDS * 2.0**attempts_before)
+        return _ATTEMPT_SECONDS
+
+    def _hear_trouble(self) -> None:
+        if self.ear.since(0):
+            self.note_trouble()
 
     def _collect(
         self, futures: Mapping[K, Future[T]], *, doing: str, deadline: float
@@ -171,7 +200,7 @@ class Connection:
 
         unanswered: KferryError | None = None
         try:
-            self.ask(probe, doing=doing, timeout_seconds=min(0.6 * timeout_seconds, _PROBE_SECONDS))
+            self.ask(probe, doing=doing, timeout_seconds=min(0.6 * timeout_seconds, _PROBE_SECONDS), small=True)
         except KferryError as failed:
             unanswered = failed
             # A broker that died a moment ago may be the one that is asked; the others can still answer the call itself.

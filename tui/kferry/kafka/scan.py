@@ -126,19 +126,24 @@ class _Scanning:
         return self._so_far(complete=True)
 
     def _read_facts(self, seen: ClusterMetadata) -> ClusterFacts:
-        """What the cluster says of itself; where the broker asked has just died, the little that is seen."""
+        """What the cluster says of itself; where the broker asked has just died, the little that is seen.
+
+        A broker that has led partitions a moment ago and is not named any more has died in between: it stays in.
+        """
+        led = tuple(Broker(item.id, str(item.host), item.port) for _id, item in sorted(seen.brokers.items()))
         try:
-            return self._admin.facts(timeout_seconds=_FACTS_SECONDS)
+            facts = self._admin.facts(timeout_seconds=_FACTS_SECONDS)
+            named = {broker.broker_id for broker in facts.brokers}
+            return replace(facts, brokers=facts.brokers + tuple(it for it in led if it.broker_id not in named))
         except KferryError as error:
             self._raise_if_cancelled()
             self._notes.append(f"The cluster did not describe itself in time. {error.cause}")
-            brokers = tuple(Broker(item.id, str(item.host), item.port) for _id, item in sorted(seen.brokers.items()))
             return ClusterFacts(
                 self._admin.config.role,
                 seen.cluster_id,
                 None,
                 seen.controller_id if seen.controller_id >= 0 else None,
-                brokers,
+                led,
                 capabilities={"broker_configs": Capability.UNKNOWN},
             )
 
@@ -198,6 +203,7 @@ class _Scanning:
             self._notes.append(f"The groups that broker {broker} coordinates are not known: {words}.")
             if any(sign in words.lower() for sign in _DEAD):
                 topics.silent[broker] = words
+                self._admin.connection.note_trouble()
         unled = topics.unled_partitions(_COMMITS)
         if unled:
             self._notes.append(
