@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from plays.harness import Migration, PlayOutcome
 from support.broker import TestBroker, running_broker
@@ -58,14 +60,20 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 def measure(
-    migration: Migration, server: str, protocol: str, mechanism: str | None = None, **secrets: str
+    migration: Migration,
+    server: str,
+    protocol: str,
+    mechanism: str | None = None,
+    role: str = "source",
+    topics: tuple[str, ...] = (),
+    **secrets: str,
 ) -> tuple[PlayOutcome, dict[str, Any]]:
     private = migration.root / ".kferry"
     private.mkdir(mode=0o700, exist_ok=True)
-    security = {"source": {"protocol": protocol, "mechanism": mechanism, "username": "me", "server_name_check": True}}
-    request = {"schema": 1, "brokers": {"source": [server], "target": []}, "security": security, "ports": []}
+    security = {role: {"protocol": protocol, "mechanism": mechanism, "username": "me", "server_name_check": True}}
+    request = {"schema": 1, "brokers": {role: [server]}, "security": security, "samples": {role: list(topics)}}
     (private / "fleet.json").write_text(json.dumps(request))
-    env = {f"KFERRY_SECRET_SOURCE_{name.upper()}": value for name, value in secrets.items()}
+    env = {f"KFERRY_SECRET_{role.upper()}_{name.upper()}": value for name, value in secrets.items()}
     outcome = migration.play("preflight.yml", env=env)
     report = json.loads((private / "fleet" / "local-1.json").read_text())
     assert outcome.rc == 0 and outcome.changed == 0, outcome.output
@@ -99,3 +107,21 @@ def test_what_does_not_fit_the_listener_is_named(migration: Migration, secured: 
     ):
         _, found = measure(migration, server, protocol, mechanism, password=PASSWORD)
         assert (found["step"], found["ok"]) == (step, False) and words in found["words"], found
+
+
+@pytest.mark.slow
+def test_the_speed_of_the_way_is_measured(migration: Migration, secured: Secured) -> None:
+    server, secrets = secured.server("SECURE"), {"password": PASSWORD, "ca": secured.ca}
+    plain = {"bootstrap.servers": secured.broker.bootstrap_servers, "log_level": 0}
+    admin = AdminClient(plain)
+    admin.create_topics([NewTopic("sample", 2, 1)])["sample"].result(20)
+    producer = Producer(plain)
+    for _ in range(2000):
+        producer.produce("sample", b"x" * 1000)
+    assert producer.flush(20) == 0
+    _, found = measure(migration, server, "SASL_SSL", "PLAIN", topics=("sample", "absent"), **secrets)
+    assert found["ok"] and found["bytes_per_second"] > 0, found
+    _, found = measure(migration, server, "SASL_SSL", "PLAIN", topics=("absent",), **secrets)
+    assert found["ok"] and found["bytes_per_second"] is None, found
+    _, found = measure(migration, server, "SASL_SSL", "PLAIN", role="target", **secrets)
+    assert found["ok"] and found["bytes_per_second"] > 0, found

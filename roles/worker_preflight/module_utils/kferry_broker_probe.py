@@ -1,4 +1,4 @@
-"""Walk the steps from here to a broker: resolve, tcp, tls, sasl; all brokers at once. Standard library only."""
+"""Walk the steps from here to a broker: resolve, tcp, tls, sasl, path; all at once. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import threading
 import time
 from pathlib import Path
 
+from ansible.module_utils import kferry_path_probe
 from ansible.module_utils.kferry_kafka_wire import SCRAM_HASHES, ClosedError, Conversation, RefusedError, printable
 
 ROUND_SECONDS = 7.0
 CONNECT_SECONDS = 5.0
 MAX_SERVERS = 256
+MAX_MEASURED = (
+    4  # servers of a cluster whose speed is measured: together they show what this machine's own link carries
+)
 LOGINS = ("PLAIN", *SCRAM_HASHES)
 EXPIRED, NOT_YET_VALID, NAME_MISMATCH, ADDRESS_MISMATCH = 10, 9, 62, 64
 UNTRUSTED = (18, 19, 20, 21)
@@ -32,13 +36,16 @@ class StepError(Exception):
         self.step = step
 
 
-def probe_all(asked, security, secrets, round_seconds=ROUND_SECONDS):
-    """Probe the servers asked for by role, then those that they advertise; one result per role and server."""
+def probe_all(asked, security, secrets, round_seconds=ROUND_SECONDS, samples=None):
+    """Probe the servers asked for by role, then those that they advertise; one result per role and server.
+
+    `samples`: topics by role whose records may be read to measure the speed; None measures no speed at all.
+    """
     results, advertised = {}, {}
     wanted = [(role, server) for role in asked for server in asked[role]]
     for origin in ("asked", "advertised"):
         fresh = [pair for pair in dict.fromkeys(wanted) if pair not in results][:MAX_SERVERS]
-        for pair, (result, brokers) in _round(fresh, security, secrets, round_seconds).items():
+        for pair, (result, brokers) in _round(fresh, security, secrets, round_seconds, samples).items():
             if origin == "advertised" and not result["ok"]:
                 result["words"] += " The cluster advertises this address (advertised.listeners)."
             results[pair] = result
@@ -47,14 +54,22 @@ def probe_all(asked, security, secrets, round_seconds=ROUND_SECONDS):
     return list(results.values())
 
 
-def _round(pairs, security, secrets, seconds):
+def _round(pairs, security, secrets, seconds, samples):
     """Probe all at once. Whoever is not back at the deadline is left behind: a name lookup can't be interrupted."""
     answers = queue.Queue()
     started = time.monotonic()
 
+    measured = (
+        set()
+        if samples is None
+        else set().union(*([pair for pair in pairs if pair[0] == role][:MAX_MEASURED] for role in samples))
+    )
+
     def one(pair):
         role, server = pair
-        answers.put((pair, probe(role, server, security.get(role) or {}, secrets.get(role) or {}, started + seconds)))
+        topics = samples[role] if pair in measured else None
+        how = security.get(role) or {}, secrets.get(role) or {}
+        answers.put((pair, probe(role, server, *how, started + seconds, topics)))
 
     for pair in pairs:
         threading.Thread(target=one, args=(pair,), daemon=True).start()
@@ -72,22 +87,32 @@ def _round(pairs, security, secrets, seconds):
     return {pair: found[pair] for pair in pairs}
 
 
-def probe(role, server, security, secrets, deadline_seconds):
-    """The last step reached at one server, and the brokers that it advertises. Never raises."""
-    started = time.monotonic()
-    brokers = []
+def probe(role, server, security, secrets, deadline_seconds, topics=None):
+    """The last step reached at one server, and the brokers that it advertises. Never raises.
+
+    `topics`: where its speed is to be measured, topics of which records may be read.
+    """
+    walk = _Walk(role, server, security, secrets, deadline_seconds, topics)
     try:
-        step, words, brokers = _walk(server, security, secrets, deadline_seconds)
-        ok = True
+        words, ok = walk.go(), True
     except StepError as error:
-        step, words, ok = error.step, str(error), False
+        walk.step, words, ok = error.step, str(error), False
     except Exception as error:  # one broker never ends the measuring of the others
-        step, words, ok = "tcp", f"The probe of {server} broke off: {type(error).__name__}.", False
-    return _result(role, server, step, ok, _without(secrets, words), time.monotonic() - started), brokers
+        walk.step, words, ok = "tcp", f"The probe of {server} broke off: {type(error).__name__}.", False
+    result = _result(role, server, walk.step, ok, _without(secrets, words), walk.seconds())
+    return {**result, "bytes_per_second": walk.bytes_per_second}, walk.brokers
 
 
 def _result(role, server, step, ok, words, seconds):
-    return {"role": role, "server": server, "step": step, "ok": ok, "words": words, "seconds": round(seconds, 3)}
+    return {
+        "role": role,
+        "server": server,
+        "step": step,
+        "ok": ok,
+        "words": words,
+        "seconds": round(seconds, 3),
+        "bytes_per_second": None,
+    }
 
 
 def _without(secrets, words):
@@ -98,27 +123,72 @@ def _without(secrets, words):
     return words
 
 
-def _walk(server, security, secrets, deadline_seconds):
-    protocol = (security.get("protocol") or "PLAINTEXT").upper()
-    mechanism = (security.get("mechanism") or "").upper()
-    host, port = _split(server)
-    connection = _connect(server, host, port, deadline_seconds)
-    with contextlib.closing(connection):
-        step, said = "tcp", "Kafka answers"
-        if protocol.endswith("SSL"):
-            step = "tls"
-            connection = _tls(connection, host, port, security, secrets, deadline_seconds)
-            said = f"The certificate is trusted ({connection.version()}) and Kafka answers"
+class _Walk:
+    """One way to one server, and what was found on it."""
+
+    def __init__(self, role, server, security, secrets, deadline_seconds, topics):
+        self.step = "tcp"
+        self.brokers = []
+        self.bytes_per_second = None
+        self._role, self._server, self._topics = role, server, topics
+        self._security, self._secrets = security, secrets
+        self._deadline_seconds = deadline_seconds
+        self._began = time.monotonic()
+        self._answered = None
+
+    def seconds(self):
+        """How long it took until the server had answered; measuring its speed is not part of that."""
+        return (self._answered or time.monotonic()) - self._began
+
+    def go(self):
+        """Walk, and return the sentence of the last step."""
+        protocol = (self._security.get("protocol") or "PLAINTEXT").upper()
+        host, port = _split(self._server)
+        connection = _connect(self._server, host, port, self._deadline_seconds)
         with contextlib.closing(connection):
-            talk = Conversation(connection, deadline_seconds)
-            versions = _step(step, server, talk.api_versions, _closed_words(protocol))
-            if protocol.startswith("SASL"):
-                if mechanism not in LOGINS:
-                    return "sasl", _step("sasl", server, lambda: _offered(talk, mechanism)), []
-                _step("sasl", server, lambda: _log_in(talk, mechanism, security, secrets, versions))
-                step, said = "sasl", f"Logged in by {mechanism} and Kafka answers"
-            brokers = _step(step, server, talk.brokers, _unexpected_login(protocol))
-            return step, f"{said}; {len(brokers)} brokers are advertised.", brokers
+            said = "Kafka answers"
+            if protocol.endswith("SSL"):
+                self.step = "tls"
+                connection = _tls(connection, host, port, self._security, self._secrets, self._deadline_seconds)
+                said = f"The certificate is trusted ({connection.version()}) and Kafka answers"
+            with contextlib.closing(connection):
+                return self._talk(Conversation(connection, self._deadline_seconds), protocol, said)
+
+    def _talk(self, talk, protocol, said):
+        server, mechanism = self._server, (self._security.get("mechanism") or "").upper()
+        versions = _step(self.step, server, talk.api_versions, _closed_words(protocol))
+        if protocol.startswith("SASL"):
+            self.step = "sasl"
+            if mechanism not in LOGINS:
+                return _step("sasl", server, lambda: _offered(talk, mechanism))
+            _step("sasl", server, lambda: _log_in(talk, mechanism, self._security, self._secrets, versions))
+            said = f"Logged in by {mechanism} and Kafka answers"
+        self.brokers = _step(self.step, server, talk.brokers, _unexpected_login(protocol))
+        self._answered = time.monotonic()
+        self._measure(talk, versions)
+        return f"{said}; {len(self.brokers)} brokers are advertised."
+
+    def _measure(self, talk, versions):
+        """Whether the path carries large packets, and its speed. A server that won't take part is no worse for it."""
+        try:
+            kferry_path_probe.large_packets(talk, versions)
+        except kferry_path_probe.BlockedError as error:
+            raise StepError("path", _large_words(self._server, str(error))) from error
+        except (OSError, RefusedError):
+            return
+        if self._topics is not None:
+            self.bytes_per_second = kferry_path_probe.bytes_per_second(
+                talk, versions, self._role, self._server, self._topics
+            )
+
+
+def _large_words(server, direction):
+    count, seconds = kferry_path_probe.LARGE_BYTES, kferry_path_probe.LARGE_SECONDS
+    return (
+        f"{server} answers small requests, but {count} bytes {direction} it don't come through within {seconds:g} s: "
+        "something on the way drops large packets. Check the MTU of this machine's interface and of tunnels, and that "
+        "firewalls let ICMP 'fragmentation needed' pass."
+    )
 
 
 def _offered(talk, mechanism):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -74,7 +75,7 @@ class Conversation:
 
     def api_versions(self):
         """Newest version by API; also the proof that Kafka listens there."""
-        answer = self._call(API_VERSIONS, 0, b"")
+        answer = self.call(API_VERSIONS, 0, b"")
         error = answer.number(">h")
         if error:
             raise RefusedError(f"It refuses to tell its versions (error {error}).")
@@ -86,7 +87,7 @@ class Conversation:
 
     def brokers(self):
         """Every broker as `host:port`, as the cluster advertises them on this listener."""
-        answer = self._call(METADATA, 1, struct.pack(">i", 0))
+        answer = self.call(METADATA, 1, struct.pack(">i", 0))
         found = []
         for _ in range(answer.count()):
             answer.number(">i")
@@ -97,7 +98,7 @@ class Conversation:
 
     def offers(self, mechanism, version=1):
         """Ask for a SASL mechanism; None where it is granted, else those the broker offers."""
-        answer = self._call(SASL_HANDSHAKE, version, text(mechanism))
+        answer = self.call(SASL_HANDSHAKE, version, text(mechanism))
         error = answer.number(">h")
         offered = [answer.text() for _ in range(answer.count())]
         if error == ILLEGAL_SASL_STATE:
@@ -122,16 +123,27 @@ class Conversation:
         if not framed:
             self._send(data(token))
             return self._receive()
-        answer = self._call(SASL_AUTHENTICATE, 0, data(token))
+        answer = self.call(SASL_AUTHENTICATE, 0, data(token))
         error, words, token = answer.number(">h"), answer.text(), answer.data()
         if error:
             raise RefusedError(f"It refuses the login: {printable(words) or f'error {error}'}.")
         return token
 
-    def _call(self, key, version, body):
+    @contextlib.contextmanager
+    def within(self, seconds):
+        """A part of the talk with less time of its own."""
+        whole = self._deadline_seconds
+        self._deadline_seconds = min(whole, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._deadline_seconds = whole
+
+    def call(self, key, version, body, flexible=False):
+        """One request and the reader of its answer. The header of a `flexible` request can carry tagged fields."""
         self._correlation += 1
         header = struct.pack(">hhi", key, version, self._correlation) + struct.pack(">h", len(CLIENT_ID)) + CLIENT_ID
-        self._send(data(header + body))
+        self._send(data(header + (b"\0" if flexible else b"") + body))
         answer = Reader(self._receive())
         if answer.number(">i") != self._correlation:
             raise RefusedError("It answers something that is not Kafka's protocol.")
@@ -152,7 +164,7 @@ class Conversation:
         return self._exactly(count)
 
     def _exactly(self, count):
-        parts = b""
+        parts = bytearray()
         while len(parts) < count:
             self._limit()
             try:
@@ -161,10 +173,10 @@ class Conversation:
                 raise ClosedError("It closes the connection.") from error
             if not part:
                 if parts[:1] == b"\x15":
-                    raise RefusedError(_foreign(parts))
+                    raise RefusedError(_foreign(bytes(parts)))
                 raise ClosedError("It closes the connection.")
             parts += part
-        return parts
+        return bytes(parts)
 
     def _limit(self):
         left = self._deadline_seconds - time.monotonic()

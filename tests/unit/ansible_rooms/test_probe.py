@@ -38,6 +38,7 @@ def load_module(path: Path, name: str) -> ModuleType:
 
 
 WIRE = load_module(UTILS / "kferry_kafka_wire.py", "ansible.module_utils.kferry_kafka_wire")
+PATH = load_module(UTILS / "kferry_path_probe.py", "ansible.module_utils.kferry_path_probe")
 PROBE = load_module(UTILS / "kferry_broker_probe.py", "ansible.module_utils.kferry_broker_probe")
 Answer = Callable[[socket.socket], None]
 
@@ -110,7 +111,7 @@ def silent(connection: socket.socket) -> None:
 def result(port: int, *, seconds: float = 5.0, host: str = "127.0.0.1", **how: Any) -> dict[str, Any]:
     security = {"protocol": how.pop("protocol", "PLAINTEXT"), **how.pop("security", {})}
     found, _ = PROBE.probe("source", f"{host}:{port}", security, how, time.monotonic() + seconds)
-    assert set(found) == {"role", "server", "step", "ok", "words", "seconds"}
+    assert set(found) == {"role", "server", "step", "ok", "words", "seconds", "bytes_per_second"}
     return found
 
 
@@ -275,3 +276,104 @@ def test_what_runs_on_machines_is_python_3_8(role: str) -> None:
     for folder in ("library", "module_utils"):
         for path in (find_content().roles / role / folder).glob("*.py"):
             ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def broker(*, newest: dict[int, int], loses: int = 10**9, seen: list[int] | None = None) -> Answer:
+    """A broker of one: requests and answers of `loses` bytes and more never arrive; `seen` gets the APIs it was asked
+    for. It leads partition 0 of every topic, which holds 100,000 bytes.
+    """
+    apis = b"".join(struct.pack(">hhh", key, 0, version) for key, version in newest.items())
+
+    def answer(connection: socket.socket) -> None:
+        port = connection.getsockname()[1]
+        me = struct.pack(">iih", 1, 1, 9) + b"127.0.0.1" + struct.pack(">i", port)
+        while True:
+            size = struct.unpack(">i", exactly(connection, 4))[0]
+            request = exactly(connection, size)
+            key, version, correlation = struct.unpack(">hhi", request[:8])
+            if seen is not None:
+                seen.append(key)
+            if size >= loses:
+                continue
+            body = struct.pack(">i", correlation)
+            if key == 18:
+                body += struct.pack(">hi", 0, len(newest)) + apis
+            elif key == 3 and version == 1:
+                body += me + struct.pack(">h", -1)
+            elif key == 3:
+                name = struct.unpack(">h", request[8 + 2 + 16 + 4 :][:2])[0]
+                name_bytes = request[8 + 2 + 16 + 4 + 2 :][:name]
+                partition = struct.pack(">hiiiiii", 0, 0, 1, 1, 1, 1, 1)
+                body += struct.pack(">i", 0) + me + struct.pack(">hhi", -1, -1, 1)
+                body += struct.pack(">ihh", 1, 0, name) + name_bytes + b"\0" + struct.pack(">i", 1) + partition
+            elif key == 2:
+                body += struct.pack(">ih", 1, 3) + b"big" + struct.pack(">iihqq", 1, 0, 0, -1, 5)
+            elif key == 1:
+                body += struct.pack(">iih", 0, 1, 3) + b"big" + struct.pack(">iihqqii", 1, 0, 0, 9, 9, 0, 100_000)
+                body += bytes(100_000)
+            if len(body) < loses:
+                connection.sendall(struct.pack(">i", len(body)) + body)
+
+    return answer
+
+
+CURRENT = {1: 4, 2: 1, 3: 4, 18: 3}
+
+
+def walk(answer: Answer, role: str, topics: list[str] | None) -> dict[str, Any]:
+    with server(answer) as port:
+        found, _ = PROBE.probe(role, f"127.0.0.1:{port}", {}, {}, time.monotonic() + 20, topics)
+    return dict(found)
+
+
+def test_the_speed_is_measured_by_padding_and_by_reading() -> None:
+    seen: list[int] = []
+    sent = walk(broker(newest=CURRENT, seen=seen), "target", [])
+    assert sent["ok"] and sent["bytes_per_second"] > 0
+    assert seen.count(18) >= 1 + 1 + 1 and 1 not in seen  # nothing is read of a target
+    read = walk(broker(newest=CURRENT, seen=seen), "source", ["big"])
+    assert read["ok"] and read["bytes_per_second"] > 0 and 1 in seen
+
+
+def test_what_cannot_be_measured_is_unknown_and_no_fault() -> None:
+    for newest, role, topics in (
+        ({3: 2, 18: 0}, "target", []),
+        ({3: 2, 18: 0}, "source", ["big"]),
+        (CURRENT, "source", []),
+        (CURRENT, "target", None),
+        ({1: 3, 2: 0, 3: 4, 18: 3}, "source", ["big"]),
+    ):
+        found = walk(broker(newest=newest), role, topics)
+        assert (found["ok"], found["bytes_per_second"]) == (True, None), (newest, role, topics)
+
+
+def test_a_server_that_closes_on_padding_is_no_worse_for_it() -> None:
+    def closes(connection: socket.socket) -> None:
+        size = struct.unpack(">i", exactly(connection, 4))[0]
+        correlation = exactly(connection, size)[4:8]
+        body = correlation + struct.pack(">hi", 0, 2) + struct.pack(">hhhhhh", 18, 0, 3, 3, 0, 12)
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        exactly(connection, struct.unpack(">i", exactly(connection, 4))[0])
+        body = struct.pack(">ii", 2, 0)
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        connection.recv(100)
+
+    found = walk(closes, "target", [])
+    assert (found["ok"], found["bytes_per_second"]) == (True, None), found
+
+
+def test_a_way_that_loses_large_packets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PATH, "LARGE_SECONDS", 0.3)
+    refused(walk(broker(newest=CURRENT, loses=1400), "target", []), "path", "bytes to it", "MTU")
+    # one that only the answer is too large for
+    without_padding = {**CURRENT, 18: 2}
+    lost = walk(broker(newest=without_padding, loses=9000), "source", [])
+    refused(lost, "path", "drops large packets")
+
+
+def test_of_many_servers_only_a_few_are_measured() -> None:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(server(broker(newest=CURRENT))) for _ in range(6)]
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        found = PROBE.probe_all({"source": [], "target": servers}, {}, {}, 20, {"source": [], "target": []})
+    assert [one["bytes_per_second"] is not None for one in found] == [True] * 4 + [False] * 2

@@ -13,10 +13,11 @@ from kferry.domain.planning import drop_topic
 from kferry.domain.preflight import CheckInfo, PreflightFacts, PreflightSettings, catalog, checks, run_checks
 from support.preflight_cases import CASES as FIRST_CASES
 from support.preflight_cases_more import CASES as MORE_CASES
+from support.preflight_cases_paths import CASES as PATH_CASES
 from support.preflight_facts import BIG, facts, groups, planned, target
 from support.scans import NOW_MS, group, lab_scan, scan, topic
 
-CASES = [*FIRST_CASES, *MORE_CASES]
+CASES = [*FIRST_CASES, *MORE_CASES, *PATH_CASES]
 
 
 @pytest.mark.parametrize(

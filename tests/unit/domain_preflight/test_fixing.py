@@ -11,10 +11,11 @@ from kferry.domain.model import Finding, PartitionOffsets, Role, Topic
 from kferry.domain.preflight import PreflightFacts, checks, run_checks
 from support.preflight_cases import CASES as FIRST_CASES
 from support.preflight_cases_more import CASES as MORE_CASES
+from support.preflight_cases_paths import CASES as PATH_CASES
 from support.preflight_facts import facts, granted, target
 from support.scans import BROKER_CONFIGS, DAY_MS, EFFECTIVE, NOW_MS, scan, topic
 
-CASES = [case for case in (*FIRST_CASES, *MORE_CASES) if case[2] and case[0] in fixers()]
+CASES = [case for case in (*FIRST_CASES, *MORE_CASES, *PATH_CASES) if case[2] and case[0] in fixers()]
 OLD = {"first_timestamp_ms": NOW_MS - 30 * DAY_MS}
 STRICT = scan(role=Role.TARGET, broker_configs={**BROKER_CONFIGS, "log.message.timestamp.before.max.ms": "86400000"})
 
@@ -135,6 +136,6 @@ def test_the_name_of_heartbeats_is_put_right_by_the_connector_and_only_shown() -
 
 
 def test_nothing_is_ever_changed_on_the_source() -> None:
-    for check, made, *_ in (*FIRST_CASES, *MORE_CASES):
+    for check, made, *_ in (*FIRST_CASES, *MORE_CASES, *PATH_CASES):
         fixes = plan(run_checks(made, only=[check]), made)
         assert all(change.role is Role.TARGET or change.action is FixAction.GRANT for change in fixes.changes)

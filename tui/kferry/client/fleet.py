@@ -28,7 +28,7 @@ STILL_USED = "A task has workers on it, but it is not in hosts.yml: kferry canno
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One broker as the machine itself reaches it. `step` is the last one tried: resolve, tcp, tls, sasl."""
+    """One broker as the machine itself reaches it. `step` is the last one tried: resolve, tcp, tls, sasl, path."""
 
     role: str
     server: str
@@ -36,6 +36,7 @@ class Probe:
     ok: bool | None
     words: str
     seconds: float | None
+    bytes_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ def _judged(checked: Mapping[str, Any]) -> dict[str, Any]:
                 item.get("ok"),
                 str(item.get("words") or ""),
                 item.get("seconds"),
+                item.get("bytes_per_second"),
             )
             for item in checked.get("brokers") or ()
         ),

@@ -18,7 +18,10 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class BrokerProbe:
-    """The last step that a machine reached on its way to one broker: resolve, tcp, tls or sasl."""
+    """The last step that a machine reached on its way to one broker: resolve, tcp, tls, sasl or path.
+
+    `bytes_per_second`: how fast bytes went to a broker of the target or came from one of the source.
+    """
 
     role: str
     server: str
@@ -26,6 +29,7 @@ class BrokerProbe:
     ok: bool
     words: str
     seconds: float | None = None
+    bytes_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +136,5 @@ def _probe(item: Mapping[str, Any]) -> BrokerProbe:
         ok=item.get("ok") is True,
         words=_text(item.get("words")) or "Not measured.",
         seconds=_real(item.get("seconds")),
+        bytes_per_second=_real(item.get("bytes_per_second")),
     )

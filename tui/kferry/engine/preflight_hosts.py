@@ -40,7 +40,16 @@ def controller_probes(role: Role, lines: Iterable[Sequence[Any]]) -> list[Probe]
 def worker_probes(services: Services) -> list[Probe]:
     """What each remote machine saw of each broker at the last check of the machines."""
     return [
-        Probe(name, Role(probe["role"]), probe["server"], probe["step"], probe["ok"], probe["words"], probe["seconds"])
+        Probe(
+            name,
+            Role(probe["role"]),
+            probe["server"],
+            probe["step"],
+            probe["ok"],
+            probe["words"],
+            probe["seconds"],
+            bytes_per_second=probe.get("bytes_per_second"),
+        )
         for name, host in fleet.judged(services).items()
         for probe in _last_steps(host.get("brokers") or ())
         if probe["role"] in tuple(Role)

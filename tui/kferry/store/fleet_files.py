@@ -34,11 +34,15 @@ class BrokerSecurity:
 
 @dataclass(frozen=True, slots=True)
 class FleetRequest:
-    """What every machine is to probe, by role of the cluster, and the ports whose use is of interest."""
+    """What every machine is to probe, by role of the cluster, and the ports whose use is of interest.
+
+    `samples`: topics of which a few MB may be read, to measure the speed.
+    """
 
     brokers: Mapping[str, Sequence[str]]
     security: Mapping[str, BrokerSecurity] = field(default_factory=dict)
     ports: Sequence[int] = ()
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def write_request(layout: Layout, request: FleetRequest) -> None:
@@ -48,6 +52,7 @@ def write_request(layout: Layout, request: FleetRequest) -> None:
         "brokers": {role: list(servers) for role, servers in request.brokers.items()},
         "security": {role: security.as_dict() for role, security in request.security.items()},
         "ports": list(request.ports),
+        "samples": {role: list(topics) for role, topics in request.samples.items()},
     }
     write_text(layout.fleet_request, json.dumps(document, indent=2, ensure_ascii=False) + "\n", mode=0o600)
 

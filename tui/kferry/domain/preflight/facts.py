@@ -37,7 +37,8 @@ CONTROLLER = "this machine"  # the vantage point of the engine itself
 class Probe:
     """What one machine saw of one broker, or of the way to a cluster: the last step it reached.
 
-    `ok` None = it could not be told; `is_warning`: it works, but for what the words say.
+    `ok` None = it could not be told; `is_warning`: it works, but for what the words say; `bytes_per_second` from there
+    (None = not measured): to a broker of the target, from one of the source.
     """
 
     vantage: str
@@ -48,6 +49,7 @@ class Probe:
     words: str
     seconds: float | None = None
     is_warning: bool = False
+    bytes_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from kferry.ansible.runs import PlayResult
 from kferry.domain.errors import ErrorKind, KferryError
-from kferry.domain.model import ClusterConfig, Role, TaskState
+from kferry.domain.model import ClusterConfig, Role, Scan, TaskState
 from kferry.domain.runbook import OperationKind
 from kferry.engine import fleet
 from kferry.engine.context import Services, StepContext
 from kferry.engine.placement import PORTS_LOOKED_AT
 from kferry.engine.steps import Check, Step, step
 from kferry.kafka.secrets import value_of
+from kferry.store import codec
 from kferry.store.fleet_files import BrokerSecurity, FleetRequest, write_request
 from kferry.store.hosts_file import HostEntry, load_hosts
 from kferry.store.journal import now_ms
+
+_SAMPLED_TOPICS = 20
 
 
 @step((OperationKind.FLEET_CHECK, "measure"))
@@ -77,7 +80,17 @@ def _request(services: Services) -> FleetRequest:
     settings = services.settings().settings
     first = settings.rest_port_first or settings.remote_port_first
     last = settings.rest_port_last or first + PORTS_LOOKED_AT - 1
-    return FleetRequest(brokers, security, range(first, last + 1))
+    return FleetRequest(brokers, security, range(first, last + 1), {Role.SOURCE.value: _samples(services)})
+
+
+def _samples(services: Services) -> list[str]:
+    """The source's largest topics, as far as the last scan knows: there is something to read on every broker."""
+    body = services.journal.document("scan", Role.SOURCE.value)
+    if body is None:
+        return []
+    ordinary = [topic for topic in codec.load(Scan, body).topics if not topic.is_internal and topic.record_span]
+    ordinary.sort(key=lambda topic: (topic.size_bytes or 0, topic.record_span or 0), reverse=True)
+    return [topic.name for topic in ordinary[:_SAMPLED_TOPICS]]
 
 
 def _security(config: ClusterConfig) -> BrokerSecurity:

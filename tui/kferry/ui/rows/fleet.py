@@ -224,6 +224,8 @@ def broker_lines(probes: Sequence[Probe]) -> list[Line]:
     for probe in sorted(probes, key=lambda item: (order[item.ok], item.role, item.server)):
         mark = {True: Cell("✓ ", "ok"), False: Cell("✗ ", "bad"), None: Cell("? ", "warn")}[probe.ok]
         took = "" if probe.seconds is None else f"  {probe.seconds * 1000:.0f} ms"
+        if probe.bytes_per_second is not None:
+            took += f"  {formats.byte_rate(probe.bytes_per_second)}"
         words = probe.words or ("passed" if probe.ok else "")
         lines.append(
             line(
