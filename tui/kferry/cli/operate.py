@@ -15,6 +15,7 @@ from kferry.cli.state import State
 from kferry.client import diagnostics, formats
 from kferry.client.answers import Answers, current_step
 from kferry.client.exit_codes import ExitCode, of_kind_name
+from kferry.client.own_command import attach_command
 from kferry.client.sanitize import clean
 from kferry.domain.errors import KferryError
 
@@ -104,7 +105,7 @@ def follow(session: Session, operation_id: str, wish: Wish | None = None) -> Ope
     except KeyboardInterrupt:
         diagnostics.say("")
         diagnostics.say("Interrupted: the engine goes on with it.")
-        diagnostics.say(f"Attach again with: kferry -C {session.root} watch {operation_id}")
+        diagnostics.say(f"Attach again with: {attach_command(session.root)} watch {operation_id}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         diagnostics.wipe()

@@ -9,6 +9,7 @@ from kferry.domain import heap
 from kferry.domain.model import Role, TaskState
 from kferry.domain.runbook import OperationKind, StepKind
 from kferry.domain.runbooks import runbook_of
+from kferry.domain.words import counted
 from kferry.engine.plan_making import planned_words
 from kferry.store import codec
 
@@ -90,7 +91,7 @@ def _creation(services: Services, subject: str, args: Mapping[str, Any]) -> tupl
         _run("play", "workers.yml", subject),
         _run("play", "task.yml", subject),
     ]
-    copied = f"{len(batch.topics)} topics are copied, {len(batch.groups)} groups are synced."
+    copied = f"{counted(len(batch.topics), 'topic')} to copy, {counted(len(batch.groups), 'group')} whose offsets come along."
     return changes, [copied, "Nothing on the source is changed.", heap.words(spec)]
 
 

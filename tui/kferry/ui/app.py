@@ -18,6 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from kferry.client import actions, files
+from kferry.client.own_command import attach_command
 from kferry.client.session import Session
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.ui import wishes
@@ -314,5 +315,7 @@ def run(root: Path, read_only: bool = False) -> int:
         code = app.return_code or 0
     finally:
         session.close()
-    sys.stdout.write(f"The migration goes on without this terminal. Attach again with: kferry -C {session.root}\n")
+    sys.stdout.write(
+        f"The migration goes on without this terminal. Attach again with: {attach_command(session.root)}\n"
+    )
     return code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kferry.cli import state
+from kferry.client.own_command import attach_command
 
 if TYPE_CHECKING:
     from kferry.client.demo import Demo
@@ -84,7 +85,9 @@ def _interactive(current: state.State) -> None:
         is_checkout = find.checkout() is not None
         diagnostics.say("Lab and engine go on.")
         diagnostics.say(f"End them with: {'make demo-stop' if is_checkout else 'kferry demo --stop'}")
-        diagnostics.say(f"Attach again with: kferry -C {session.root}" + ("  (or make demo)" if is_checkout else ""))
+        diagnostics.say(
+            f"Attach again with: {attach_command(session.root)}" + ("  (or make demo)" if is_checkout else "")
+        )
     raise typer.Exit(code)
 
 
