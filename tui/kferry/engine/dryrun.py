@@ -91,7 +91,8 @@ def _creation(services: Services, subject: str, args: Mapping[str, Any]) -> tupl
         _run("play", "workers.yml", subject),
         _run("play", "task.yml", subject),
     ]
-    copied = f"{counted(len(batch.topics), 'topic')} to copy, {counted(len(batch.groups), 'group')} whose offsets come along."
+    topics, groups = counted(len(batch.topics), "topic"), counted(len(batch.groups), "group")
+    copied = f"{topics} to copy, {groups} whose offsets come along."
     return changes, [copied, "Nothing on the source is changed.", heap.words(spec)]
 
 
