@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kferry.ui.app import KferryApp
 
 _MOVES = frozenset({"down", "up", "top", "bottom", "page_down", "page_up"})
+_OF_OPERATIONS = frozenset({"retry", "abort", "run_hook"})
 
 
 class KferryScreen(Screen[None]):
@@ -126,10 +127,15 @@ class KferryScreen(Screen[None]):
         with self.app.batch_update():
             self._show_frame()
             self.show(snapshot, frame)
+            self.query_one(KeyBar).show_keys(self._is_idle)
 
     def _show_frame(self) -> None:
         self.query_one(Head).show(self.app.migration_name, self.crumbs, self.frame, self.app.session.read_only)
         self.query_one(NextBar).show_next(self.frame)
+
+    def _is_idle(self, action_id: str) -> bool:
+        """Whether an action waits for an operation, and there is none that it fits."""
+        return action_id in _OF_OPERATIONS and self.args_for(action_id) is None
 
     def show_errors(self) -> None:
         if self._is_ready:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -168,6 +168,7 @@ class KeyBar(Horizontal):
         super().__init__(id="keys")
         self._offered = [action for action in actions.for_screen(screen_name, with_global=False) if action.keys]
         self._read_only = read_only
+        self._is_idle: Callable[[str], bool] = lambda _action_id: False
         self._said: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -177,6 +178,12 @@ class KeyBar(Horizontal):
     def on_mount(self) -> None:
         self.query_one("#keys-always", Plain).show([_keys(("help", "palette", "quit"))])
 
+    def show_keys(self, is_idle: Callable[[str], bool]) -> None:
+        """Show the keys anew, without those for which there is nothing to do now."""
+        self._is_idle = is_idle
+        if self._said is None:
+            self._show_keys()
+
     def on_resize(self) -> None:
         if self._said is None:
             self.call_after_refresh(self._show_keys)
@@ -185,9 +192,10 @@ class KeyBar(Horizontal):
         own = self.query_one("#keys-own", Plain)
         room = own.size.width
         cells: list[Cell] = []
-        for at, action in enumerate(self._offered):
+        offered = [action for action in self._offered if not self._is_idle(action.id)]
+        for at, action in enumerate(offered):
             label, title = actions.key_label(action.keys[0]), f" {action.title}   "
-            last = at == len(self._offered) - 1
+            last = at == len(offered) - 1
             if len(label) + len(title.rstrip()) + (0 if last else 2) > room:
                 cells.append(Cell("…", "dim"))  # help (?) has them all
                 break
