@@ -118,6 +118,20 @@ async def test_next_action_is_named_with_its_key_and_done_by_it(
         await until(pilot, lambda: app.front.NAME == "cutover" and "Cutover of iot" in screen_text(app))
 
 
+async def test_keys_of_operations_are_offered_where_one_is_under_way(
+    layout: Layout, make_app: Make, engine_alive: None
+) -> None:
+    app = make_app(layout)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.drawn("overview")
+        bar = app.screen.query_one("#keys-own")
+        await until(pilot, lambda: "Report" in text_of(bar) and "Try again" not in text_of(bar))  # hr is switched
+        await pilot.press("down")
+        await until(pilot, lambda: "Try again" in text_of(bar) and "Abort" in text_of(bar))  # iot waits for its owners
+        await pilot.press("up")
+        await until(pilot, lambda: "Try again" not in text_of(bar))
+
+
 async def test_the_step_that_is_due_is_in_view(layout: Layout, make_app: Make, engine_alive: None) -> None:
     app = make_app(layout)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -127,11 +127,16 @@ class KferryScreen(Screen[None]):
         with self.app.batch_update():
             self._show_frame()
             self.show(snapshot, frame)
-            self.query_one(KeyBar).show_keys(self._is_idle)
+            self._show_keys()
 
     def _show_frame(self) -> None:
         self.query_one(Head).show(self.app.migration_name, self.crumbs, self.frame, self.app.session.read_only)
         self.query_one(NextBar).show_next(self.frame)
+
+    @on(KeyedTable.Moved)
+    def _show_keys(self) -> None:
+        for bar in self.query(KeyBar):  # there is none while the screen is taken down
+            bar.show_keys(self._is_idle)
 
     def _is_idle(self, action_id: str) -> bool:
         """Whether an action waits for an operation, and there is none that it fits."""
