@@ -8,32 +8,48 @@ import logging.handlers
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import IO
 
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.store.paths import Layout
 
+# Longer than a look at the lock takes, also on a busy machine.
+LOOKING_SECONDS = 1.0
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs"}
 
 
 def take_lock(layout: Layout) -> IO[str]:
-    """Hold the flock that means "alive". Raises KferryError if another engine has it."""
+    """Hold the flock that means "alive". Raises KferryError if another engine has it.
+
+    A face that looks whether an engine lives holds the lock for a moment itself; an engine has it for good.
+    """
     handle = layout.lock.open("a+")
     layout.lock.chmod(0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    deadline = time.monotonic() + LOOKING_SECONDS
+    while not _locks(handle):
+        if time.monotonic() < deadline:
+            time.sleep(LOOKING_SECONDS / 50)
+            continue
         handle.close()
         raise KferryError(
             f"An engine runs already for {layout.root}.",
             next_step="Nothing to do: faces find it by themselves. `kferry engine status` shows it.",
             kind=ErrorKind.USAGE,
-        ) from error
+        )
     handle.truncate(0)
     handle.write(f"{os.getpid()}\n")
     handle.flush()
     return handle
+
+
+def _locks(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def refuse_network_file_system(root: Path) -> None:
