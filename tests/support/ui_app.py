@@ -58,7 +58,7 @@ def answering_engine(
             journal.close()
 
 
-async def until(pilot: Pilot[None], holds: Callable[[], object], *, within_seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[None], holds: Callable[[], object], *, within_seconds: float = 60.0) -> None:
     """Wait until something holds on the screen; fails with what is there otherwise."""
     deadline = asyncio.get_running_loop().time() + within_seconds
     while not holds():

@@ -26,7 +26,7 @@ def _pauses() -> Callable[[], float]:
     return following
 
 
-def wait_until(predicate: Callable[[], Answer], deadline_seconds: float = 10.0, what: str = "") -> Answer:
+def wait_until(predicate: Callable[[], Answer], deadline_seconds: float = 30.0, what: str = "") -> Answer:
     """Call `predicate` until its answer is true and return it; fail with `what` and the last answer at the deadline."""
     ends, following = time.monotonic() + deadline_seconds, _pauses()
     while True:
@@ -38,7 +38,7 @@ def wait_until(predicate: Callable[[], Answer], deadline_seconds: float = 10.0, 
         time.sleep(following())
 
 
-async def until(predicate: Callable[[], Answer], deadline_seconds: float = 10.0, what: str = "") -> Answer:
+async def until(predicate: Callable[[], Answer], deadline_seconds: float = 30.0, what: str = "") -> Answer:
     """As `wait_until`, for tests that run on an event loop."""
     ends, following = time.monotonic() + deadline_seconds, _pauses()
     while True:
