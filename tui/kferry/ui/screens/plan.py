@@ -16,10 +16,11 @@ from kferry.client import actions
 from kferry.client.session import Session
 from kferry.domain.planning import is_batch_name
 from kferry.store.views import BatchView
-from kferry.ui import bindings, plan_acts, plan_edit, wishes
+from kferry.ui import bindings, plan_acts, plan_edit, plan_making, wishes
 from kferry.ui.messages import Frame
 from kferry.ui.modals.pick import NEW, PickDialog, hint
 from kferry.ui.plan_facts import LEFT_OUT, PlanFacts, facts_reader, of_key
+from kferry.ui.plan_making import Making
 from kferry.ui.rows import plan as rows
 from kferry.ui.rows import plan_why
 from kferry.ui.screens.base import KferryScreen
@@ -37,6 +38,7 @@ _BATCH_NAMES = "Small letters, digits and hyphens; it becomes part of names in b
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanSnapshot:
     facts: PlanFacts
+    making: Making
     columns: tuple[BoardColumn, ...]
 
 
@@ -72,18 +74,19 @@ migration task (o, then e), not here. c creates the migration task of a batch.
 
     def collect(self, session: Session, frame: Frame) -> PlanSnapshot:
         facts = facts_reader(session).read(session)
-        if self._drawn is None or self._drawn.facts is not facts:
-            self._drawn = PlanSnapshot(facts, rows.board_columns(facts, self._columns))
+        making = plan_making.read(session, frame)
+        if self._drawn is None or self._drawn.facts is not facts or self._drawn.making != making:
+            self._drawn = PlanSnapshot(facts, making, rows.board_columns(facts, self._columns))
         return self._drawn
 
     def show(self, snapshot: PlanSnapshot, frame: Frame) -> None:
-        notice = rows.notice_lines(snapshot.facts)
+        notice = rows.notice_lines(snapshot.facts, snapshot.making)
         self.query_one("#notice", Plain).display = bool(notice)
         self.query_one("#notice", Plain).show(notice)
         self.board.set_columns(
             snapshot.columns,
             title="Plan, edited by hand" if snapshot.facts.by_hand else "Plan",
-            empty=rows.empty_words(snapshot.facts),
+            empty=rows.empty_words(snapshot.facts, snapshot.making),
         )
         self._show_why()
 
