@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kferry.client.session import Session
 from kferry.domain.access import Access
 from kferry.domain.access_items import AccessPlan, Side
 from kferry.domain.access_mapping import PrincipalMapping
@@ -18,12 +16,11 @@ from kferry.domain.access_plan import plan_access
 from kferry.domain.runbook import OperationKind, OperationStatus
 from kferry.store.journal import Journal
 from kferry.ui.app import KferryApp
-from kferry.ui.messages import Frame
-from kferry.ui.screens.access import AccessScreen, AccessSnapshot
+from kferry.ui.screens.access import AccessScreen
 from kferry.ui.widgets.keyed_table import KeyedTable
 from support import access_docs, planned, seeded, seeded_fleet
 from support.seeded import HOUR, MINUTE, NOW_MS, SECOND
-from support.ui_app import engine_lock, screen_text, until
+from support.ui_app import engine_lock, held_back, screen_text, until
 
 from .test_pictures import pytestmark as pytestmark
 from .test_pictures import settled
@@ -135,23 +132,13 @@ async def test_every_state_says_what_it_is(
 
 
 @SIZES
-async def test_a_journal_that_is_still_read(
-    size: tuple[int, int], root: Path, make_app: Make, svg: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout, go_on = seeded.bare(root), threading.Event()
-    collect = AccessScreen.collect
-
-    def slow(screen: AccessScreen, session: Session, frame: Frame) -> AccessSnapshot:
-        go_on.wait(20)
-        return collect(screen, session, frame)
-
-    monkeypatch.setattr(AccessScreen, "collect", slow)
+async def test_a_journal_that_is_still_read(size: tuple[int, int], root: Path, make_app: Make, svg: Any) -> None:
+    layout = seeded.bare(root)
     app = make_app(layout)
-    with engine_lock(layout):
+    with engine_lock(layout), held_back(AccessScreen) as go_on:
         async with app.run_test(size=size) as pilot:
-            try:
-                await app.open_detail(AccessScreen())
-                await until(pilot, lambda: "Reading the journal…" in screen_text(app))
-                assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
-            finally:
-                go_on.set()
+            await app.open_detail(AccessScreen())
+            await until(pilot, lambda: "Reading the journal…" in screen_text(app))
+            assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
+            go_on.set()
+            await until(pilot, lambda: app.front.snapshot)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from kferry.client.session import Session
 from kferry.domain.errors import KferryError
 from kferry.domain.runbook import OperationKind, OperationStatus
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.ui.app import KferryApp
-from kferry.ui.messages import Frame
 from kferry.ui.modals.cluster_form import ClusterForm
-from kferry.ui.screens.clusters import ClustersScreen, ClustersSnapshot
+from kferry.ui.screens.clusters import ClustersScreen
 from support import seeded, seeded_fleet
 from support.seeded import HOUR, NOW_MS, SECOND
-from support.ui_app import engine_lock, screen_text, until
+from support.ui_app import engine_lock, held_back, screen_text, until
 
 from . import survey_states as states
 from .test_cluster_form import drafting_engine
@@ -139,26 +136,16 @@ async def test_clusters(state: str, size: tuple[int, int], root: Path, make_app:
 
 
 @SIZES
-async def test_clusters_that_are_still_read(
-    size: tuple[int, int], root: Path, make_app: Make, svg: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout, go_on = seeded.bare(root), threading.Event()
-    collect = ClustersScreen.collect
-
-    def slow(screen: ClustersScreen, session: Session, frame: Frame) -> ClustersSnapshot:
-        go_on.wait(20)
-        return collect(screen, session, frame)
-
-    monkeypatch.setattr(ClustersScreen, "collect", slow)
+async def test_clusters_that_are_still_read(size: tuple[int, int], root: Path, make_app: Make, svg: Any) -> None:
+    layout = seeded.bare(root)
     app = make_app(layout)
-    with engine_lock(layout):
+    with engine_lock(layout), held_back(ClustersScreen) as go_on:
         async with app.run_test(size=size) as pilot:
-            try:
-                await app.go_to("clusters")
-                await until(pilot, lambda: "Reading the journal…" in screen_text(app))
-                assert await settled(pilot, app) == svg(name=f"clusters-loading-{size[0]}x{size[1]}")
-            finally:
-                go_on.set()
+            await app.go_to("clusters")
+            await until(pilot, lambda: "Reading the journal…" in screen_text(app))
+            assert await settled(pilot, app) == svg(name=f"clusters-loading-{size[0]}x{size[1]}")
+            go_on.set()
+            await until(pilot, lambda: app.front.snapshot)
 
 
 # ---- the form -------------------------------------------------------------------------------------------------------

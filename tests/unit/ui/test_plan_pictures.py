@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kferry.client.session import Session
 from kferry.domain.runbook import OperationKind, OperationStatus
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.store.plan_file import OPERATOR, load_plan, write_plan
 from kferry.ui.app import KferryApp
-from kferry.ui.messages import Frame
 from kferry.ui.plan_edit import move, pin
-from kferry.ui.screens.plan import PlanScreen, PlanSnapshot
+from kferry.ui.screens.plan import PlanScreen
 from support import planned, seeded, seeded_fleet
-from support.ui_app import engine_lock, screen_text, until
+from support.ui_app import engine_lock, held_back, screen_text, until
 
 from .test_pictures import settled
 
@@ -138,22 +135,14 @@ async def test_every_state_is_designed(
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
 async def test_a_plan_that_is_still_read(
-    size: tuple[int, int], root: Path, make_app: Callable[..., KferryApp], svg: Any, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], root: Path, make_app: Callable[..., KferryApp], svg: Any
 ) -> None:
-    layout, go_on = planned.layout_of(root), threading.Event()
-    collect = PlanScreen.collect
-
-    def slow(screen: PlanScreen, session: Session, frame: Frame) -> PlanSnapshot:
-        go_on.wait(20)
-        return collect(screen, session, frame)
-
-    monkeypatch.setattr(PlanScreen, "collect", slow)
+    layout = planned.layout_of(root)
     app = make_app(layout)
-    with engine_lock(layout):
+    with engine_lock(layout), held_back(PlanScreen) as go_on:
         async with app.run_test(size=size) as pilot:
-            try:
-                await app.go_to("plan")
-                await until(pilot, lambda: "Reading plan.yml…" in screen_text(app))
-                assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
-            finally:
-                go_on.set()
+            await app.go_to("plan")
+            await until(pilot, lambda: "Reading plan.yml…" in screen_text(app))
+            assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
+            go_on.set()
+            await until(pilot, lambda: app.front.snapshot)
