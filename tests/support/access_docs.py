@@ -58,6 +58,7 @@ def body(plan: AccessPlan, at_ms: int) -> dict[str, Any]:
         "has_file": False,
         "counts": plan.counts(),
         "warnings": list(plan.warnings),
+        "unknown": list(plan.unknown),
         "items": [{k: v for k, v in asdict(item).items() if v not in (None, "")} for item in plan.items],
     }
 

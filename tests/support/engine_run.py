@@ -9,7 +9,7 @@ from typing import Any
 
 from kferry.client.session import Session
 from kferry.store import chain
-from kferry.store.queries import engine_holds_lock
+from kferry.store.engine_lock import engine_holds_lock
 from kferry.store.views import OperationView, StepView, TaskView
 from support.waiting import wait_until
 

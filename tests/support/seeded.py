@@ -80,13 +80,18 @@ def bare(root: Path, *, name: str = "demo") -> Layout:
         "    sasl_password: env:SOURCE_PASSWORD\n    ssl_ca: /etc/kafka/old-ca.pem\n"
         "  target:\n    kind: automq\n    bootstrap_servers: automq-1:9092\n    security_protocol: PLAINTEXT\n"
     )
-    written = (NOW_MS - 3 * HOUR) / 1000  # not a real time: screens say whether a test is older than the settings
-    os.utime(layout.clusters, (written, written))
+    write_long_ago(layout.clusters)
     (layout.inventory / "hosts.yml").write_text(
         "kferry_workers:\n  hosts:\n    local-1:\n      ansible_connection: local\n"
     )
     schema.upgrade(layout.journal)
     return layout
+
+
+def write_long_ago(path: Path) -> None:
+    """Not a real time: screens say whether something is older than the file it was made from."""
+    written = (NOW_MS - 3 * HOUR) / 1000
+    os.utime(path, (written, written))
 
 
 def write_plan(layout: Layout) -> None:
@@ -95,6 +100,7 @@ def write_plan(layout: Layout) -> None:
         model.Batch(name, topics, groups, _risk(name), WHY[name]) for name, (topics, groups, _) in BATCHES.items()
     )
     plan_file.write_plan(layout, model.Plan("scan-7", batches, {"__consumer_offsets": "internal topic of Kafka"}))
+    write_long_ago(layout.plan)
 
 
 def _risk(name: str) -> float:

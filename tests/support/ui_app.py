@@ -8,14 +8,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from kferry.client.session import Session
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.ui.app import KferryApp
 from kferry.ui.cells import plain
+from kferry.ui.messages import Frame
+from kferry.ui.screens.base import KferryScreen
 from kferry.ui.widgets.chrome import Plain
 
 
@@ -56,6 +60,22 @@ def answering_engine(
             stop.set()
             thread.join(timeout=10)
             journal.close()
+
+
+@contextmanager
+def held_back(screen: type[KferryScreen]) -> Iterator[threading.Event]:
+    """Screens of this kind are still read, until the event is set."""
+    go_on, collect = threading.Event(), screen.collect
+
+    def waits(self: KferryScreen, session: Session, frame: Frame) -> Any:
+        go_on.wait(60)
+        return collect(self, session, frame)
+
+    with mock.patch.object(screen, "collect", waits):
+        try:
+            yield go_on
+        finally:
+            go_on.set()
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], object], *, within_seconds: float = 60.0) -> None:

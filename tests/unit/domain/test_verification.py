@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from kferry.domain import waivers
 from kferry.domain.alignment import Stamp, align
 from kferry.domain.verification import (
     Latest,
@@ -68,6 +73,51 @@ def test_the_certificate_carries_the_chain_and_no_markup_of_names() -> None:
     assert "- Note: `Host names are not checked, until ·2026·.`" in text
     assert data["verdict"] == "complete" and data["journal"] == {"seq": 7, "hash": "f" * 64}
     assert "f" * 64 in text and "<script>" not in text and "<b>" not in text and "cluster id `unknown`" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "not recorded"),  # a certificate of an older kferry
+        ({"state": "holds", "covers": 3, "beyond": 0}, "holds"),
+        ({"state": "holds", "covers": None, "beyond": None}, "holds; what it covered was not kept"),
+        (
+            {"state": "outgrown", "covers": 3, "beyond": 1},
+            "**outgrown**; its finding is about 1 name more than it covered",
+        ),
+        ({"state": "expired", "covers": 3, "beyond": 0}, "**expired**"),
+    ],
+)
+def test_each_waiver_says_how_it_stood_when_certified(more: dict[str, Any], words: str) -> None:
+    keys = ("finding_id", "severity", "title", "who", "why", "given_at", "until")
+    waiver = {**dict.fromkeys(keys, "x"), **more}
+    checked = {**summary([judge(COPY)])}
+    data = {
+        "batch": "b",
+        "verdict": "complete",
+        "migration_id": "m",
+        "task": "t",
+        "issued_at": "now",
+        "issued_by": "me",
+        "kferry_version": "0",
+        "source": {},
+        "target": {},
+        "journal": {"seq": 1, "hash": "f"},
+        "groups": [],
+        "verification": checked,
+        "waivers": [waiver],
+    }
+    assert certificate_markdown(data).splitlines()[-1].endswith(f"| x | {words} |")
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "waived", "state"),
+    [(11, ("a", "b"), "holds"), (11, None, "holds"), (11, ("a",), "outgrown"), (10, ("a",), "expired")],
+)
+def test_a_waiver_holds_until_it_ends_or_its_finding_grows(
+    until_ms: int, waived: tuple[str, ...] | None, state: str
+) -> None:
+    assert waivers.state(until_ms, 10, ("a", "b"), waived) == state
 
 
 def latest(source: dict[bytes | None, Latest], target: dict[bytes | None, Latest]) -> tuple[int, int]:

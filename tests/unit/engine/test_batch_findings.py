@@ -48,7 +48,9 @@ def services(tmp_path: Path) -> Iterator[Any]:
     journal.close()
 
 
-def waive(services: Any, finding_id: str, *, until_ms: int | None = None) -> None:
+def waive(
+    services: Any, finding_id: str, *, until_ms: int | None = None, content: tuple[str, ...] | None = None
+) -> None:
     with services.journal.transaction() as session:
         row = WaiverRow(
             finding_id=finding_id,
@@ -56,6 +58,7 @@ def waive(services: Any, finding_id: str, *, until_ms: int | None = None) -> Non
             why="tested | `so`",
             at_ms=1_000,
             until_ms=until_ms if until_ms is not None else now_ms() + 60_000,
+            content=None if content is None else json.dumps(content),
         )
         services.journal.put_waiver(row, session)
 
@@ -105,6 +108,9 @@ def test_the_certificate_says_who_waived_what_why_and_until_when(services: Any) 
         "why": "tested | `so`",
         "given_at": "1970-01-01T00:00:01+00:00",
         "until": "1970-01-01T00:00:02+00:00",
+        "state": "expired",
+        "covers": None,
+        "beyond": None,
     }
     assert [one["finding_id"] for one in scope.waivers_of(services, HR)] == ["cluster-version:source"]
     data = certificate(
@@ -135,6 +141,18 @@ def test_the_certificate_says_who_waived_what_why_and_until_when(services: Any) 
     row = next(line for line in text.splitlines() if "group-streams:billing" in line)
     assert "`ada`" in row and "`tested · ·so·`" in row and "1970-01-01T00:00:02+00:00" in row
     assert "Waived" not in certificate_markdown({**data, "waivers": []})
+
+
+def test_the_certificate_says_which_waivers_were_outgrown(services: Any) -> None:
+    names = ("a", "b", "c")
+    finding = {**FINDINGS[0], "content": content_of(names)}
+    services.journal.put_document("findings", "", json.dumps([finding]))
+    for waived, state, more in ((names, "holds", 0), ((*names, "gone"), "holds", 0), (names[:1], "outgrown", 2)):
+        waive(services, "cluster-version:source", content=content_of(waived))
+        found = scope.waivers_of(services, SHOP)[0]
+        assert (found["state"], found["covers"], found["beyond"]) == (state, len(waived), more)
+    services.journal.put_document("findings", "", "[]")
+    assert scope.waivers_of(services, SHOP)[0]["state"] == "holds"  # what is gone outgrows nothing
 
 
 def put_scans(services: Any, made: PreflightFacts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,13 @@ def layout(_template: Path, tmp_path: Path) -> Layout:
     root = tmp_path / "m"
     shutil.copytree(_template, root)
     return Layout(root)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder whose path is as long in every run: errors name it, and where their lines wrap depends on it."""
+    with tempfile.TemporaryDirectory(prefix="kferry-pictures-", dir="/tmp") as folder:
+        yield Path(folder) / "m"
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ async def test_the_plan_with_its_traps_and_the_details_of_a_row(
         await settled(pilot, app)
         await until(pilot, lambda: "+ create" in screen_text(app))
         text = screen_text(app)
-        assert "compared 1 min ago, what plan.yml moves   5 create   2 drift   1 present   2 skipped" in text
+        assert "compared 1 min ago for plan.yml  5 create  2 drift  1 present  2 skipped" in text
         assert "Super users of the source" in text
         assert [row.cells[0].text for row in table_of(app).shown][:5] == ["+ create"] * 5
         table_of(app).select(key_of("User:app"))

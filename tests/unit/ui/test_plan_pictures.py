@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kferry.domain.runbook import OperationKind, OperationStatus
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.store.plan_file import OPERATOR, load_plan, write_plan
 from kferry.ui.app import KferryApp
 from kferry.ui.plan_edit import move, pin
-from support import planned, seeded
-from support.ui_app import engine_lock, screen_text, until
+from kferry.ui.screens.plan import PlanScreen
+from support import planned, seeded, seeded_fleet
+from support.ui_app import engine_lock, held_back, screen_text, until
 
 from .test_pictures import settled
 
@@ -70,6 +71,30 @@ def _glued(root: Path) -> Layout:
     return planned.layout_of(root, archive=True)
 
 
+def _making(root: Path) -> Layout:
+    layout = _no_plan(root)
+    journal = Journal(layout.journal)
+    seeded_fleet.put_operation(journal, OperationKind.PLAN, "plan-1", OperationStatus.RUNNING)
+    journal.close()
+    return layout
+
+
+def _unmade(root: Path) -> Layout:
+    """The plan could not be made anew; the old one is there."""
+    layout = planned.layout_of(root)
+    seeded.write_long_ago(layout.plan)
+    journal = Journal(layout.journal)
+    error = {
+        "title": "The plan could not be made.",
+        "cause": "rules.yml puts shop.orders into two batches.",
+        "next_step": "Mend rules.yml, then press p.",
+        "kind": "usage",
+    }
+    seeded_fleet.put_operation(journal, OperationKind.PLAN, "plan-1", OperationStatus.FAILED, error=error)
+    journal.close()
+    return layout
+
+
 # Name: how it comes about, the screen with its subject, keys, and what is there when it is drawn.
 STATES: dict[str, tuple[Callable[[Path], Layout], str, str, tuple[str, ...], str]] = {
     "board": (_whole, "plan", "iot", (), "Why iot is one batch"),
@@ -83,17 +108,12 @@ STATES: dict[str, tuple[Callable[[Path], Layout], str, str, tuple[str, ...], str
     "denied": (_denied, "plan", "topic\0shop\0shop.orders", (), "grant Describe"),
     "broken": (_broken, "plan", "", (), "batchs"),
     "no-plan": (_no_plan, "plan", "", (), "There is no plan yet."),
+    "making": (_making, "plan", "", (), "The plan is being made"),
+    "unmade": (_unmade, "plan", "iot", (), "Mend rules.yml"),
     "no-scan": (seeded.bare, "plan", "", (), "no scan to make it from"),
     "graph": (_glued, "graph", "shop.orders", ("b",), "read from both clusters"),
     "cut": (_glued, "graph", "shop.orders", ("b", "X"), "with no batch"),
 }
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder whose path is as long in every run: errors name it, and where their lines wrap depends on it."""
-    with tempfile.TemporaryDirectory(prefix="kferry-pictures-", dir="/tmp") as folder:
-        yield Path(folder) / "m"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
@@ -111,3 +131,18 @@ async def test_every_state_is_designed(
                 await pilot.press(key)
             await until(pilot, lambda: shows in " ".join(screen_text(app).split()))
             assert await settled(pilot, app) == svg(name=f"{state}-{size[0]}x{size[1]}")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+async def test_a_plan_that_is_still_read(
+    size: tuple[int, int], root: Path, make_app: Callable[..., KferryApp], svg: Any
+) -> None:
+    layout = planned.layout_of(root)
+    app = make_app(layout)
+    with engine_lock(layout), held_back(PlanScreen) as go_on:
+        async with app.run_test(size=size) as pilot:
+            await app.go_to("plan")
+            await until(pilot, lambda: "Reading plan.yml…" in screen_text(app))
+            assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
+            go_on.set()
+            await until(pilot, lambda: app.front.snapshot)

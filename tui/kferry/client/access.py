@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from kferry.domain.errors import ErrorKind, KferryError
 if TYPE_CHECKING:
     from kferry.client.session import Session
     from kferry.domain.access_items import AccessItem
+    from kferry.store.paths import Layout
     from kferry.store.queries import Reader
 
 WHAT = ("acls", "quotas", "scram_users")
@@ -21,7 +23,10 @@ ACTIONS = ("create", "drift", "present", "skipped")
 
 @dataclass(frozen=True, slots=True)
 class AccessView:
-    """The document `access_plan`. Each item has `what`, `action`, `subject`, `name`, and what else is known of it."""
+    """The document `access_plan`. Each item has `what`, `action`, `subject`, `name`, and what else is known of it.
+
+    `unknown` are those of the warnings that say what could not be read.
+    """
 
     made_at_ms: int
     scope: str
@@ -29,6 +34,7 @@ class AccessView:
     counts: Mapping[str, Mapping[str, int]]
     warnings: tuple[str, ...]
     items: tuple[Mapping[str, Any], ...]
+    unknown: tuple[str, ...] = ()
 
     def total(self, action: str) -> int:
         return sum(counts.get(action, 0) for counts in self.counts.values())
@@ -47,12 +53,24 @@ def last_plan(reader: Reader) -> AccessView | None:
         counts=body["counts"],
         warnings=tuple(body["warnings"]),
         items=tuple(body["items"]),
+        unknown=tuple(body.get("unknown", ())),
     )
 
 
 def last_probe(reader: Reader, cluster: str, principal: str) -> tuple[int, list[dict[str, Any]]] | None:
     """When a principal was probed last, and every right with its answer."""
     return reader.document("probe", f"{cluster} {principal}")
+
+
+def inputs_changed_at_ms(layout: Layout) -> int | None:
+    """When a file that a comparison is made from, plan.yml or access.yml, was written last; None without any."""
+    from kferry.store import access_file
+
+    times = []
+    for path in (layout.plan, layout.root / access_file.NAME):
+        with suppress(OSError):
+            times.append(int(path.stat().st_mtime * 1000))
+    return max(times, default=None)
 
 
 def required_plan(session: Session) -> AccessView:

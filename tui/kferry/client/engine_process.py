@@ -14,7 +14,8 @@ from pathlib import Path
 
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.store import schema
-from kferry.store.queries import Reader, engine_holds_lock
+from kferry.store.engine_lock import engine_holds_lock
+from kferry.store.queries import Reader
 from kferry.store.views import EngineView
 
 _POLL_SECONDS = 0.05

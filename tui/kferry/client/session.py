@@ -11,8 +11,9 @@ from typing import Any
 from kferry.client import engine_process, files
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.store import intents, schema, views
+from kferry.store.engine_lock import engine_holds_lock
 from kferry.store.paths import Layout
-from kferry.store.queries import Reader, engine_holds_lock
+from kferry.store.queries import Reader
 
 # How long a starting engine may take until its journal is there.
 ENGINE_START_SECONDS = 20.0

@@ -89,10 +89,12 @@ class WantedUser:
 
 @dataclass(frozen=True, slots=True)
 class AccessPlan:
-    """Items in the order in which they are applied, and sentences about traps and what could not be asked."""
+    """Items in the order in which they are applied, and sentences about traps and what could not be asked; the latter
+    again in `unknown`."""
 
     items: tuple[AccessItem, ...]
     warnings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def to_create(self, what: Collection[str] = tuple(What)) -> tuple[AccessItem, ...]:
         return tuple(item for item in self.items if item.action is Action.CREATE and item.what in what)

@@ -22,7 +22,7 @@ from kferry.domain.access_items import (
 )
 from kferry.domain.access_mapping import PrincipalMapping
 from kferry.domain.access_scope import AccessScope, Sieve
-from kferry.domain.access_traps import warnings
+from kferry.domain.access_traps import unknown, warnings
 from kferry.domain.acl_evaluation import acl_words
 from kferry.domain.errors import KferryError
 
@@ -69,7 +69,7 @@ def plan_access(
         *_quota_items(source, target, sieve, moving, mapping),
         *_user_items(source, target, sieve, moving, mapping, users or {}),
     ]
-    return AccessPlan(tuple(items), tuple(warnings(source, target, scope, items)))
+    return AccessPlan(tuple(items), tuple(warnings(source, target, scope, items)), tuple(unknown(source, target)))
 
 
 def _principals(source: Side) -> set[str]:

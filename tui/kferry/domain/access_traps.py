@@ -18,8 +18,7 @@ def warnings(source: Side, target: Side, scope: AccessScope, items: Sequence[Acc
     """Every sentence that holds, the gravest first."""
     made = [item.acl for item in items if item.action is Action.CREATE and item.acl is not None]
     return [
-        *_unknown(source, "source"),
-        *_unknown(target, "target"),
+        *unknown(source, target),
         *_authorizers(source, target, scope),
         *_closing(target, made),
         *_denies(target, made),
@@ -29,7 +28,12 @@ def warnings(source: Side, target: Side, scope: AccessScope, items: Sequence[Acc
     ]
 
 
-def _unknown(side: Side, role: str) -> list[str]:
+def unknown(source: Side, target: Side) -> list[str]:
+    """What either side did not tell; nothing is planned of that, which does not mean that there is nothing to do."""
+    return [*_untold(source, "source"), *_untold(target, "target")]
+
+
+def _untold(side: Side, role: str) -> list[str]:
     words = {What.ACLS: "ACLs", What.QUOTAS: "client quotas", What.SCRAM_USERS: "SCRAM users"}
     return [
         f"The {words[what]} of the {role} are not known: {side.unknown[what]}." for what in What if what in side.unknown

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kferry.domain.alignment import Alignment
+from kferry.domain.waivers import WaiverState
+from kferry.domain.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ def certificate(
     """The record of a cutover. `journal_hash` is the head of the journal's chain: it pins all that led here.
 
     `notes` are sentences that a reader must not miss, such as host names that went unchecked. `waivers` are findings
-    of preflight that somebody went on despite: finding_id, severity, title, who, why, given_at, until.
+    of preflight that somebody went on despite: finding_id, severity, title, who, why, given_at, until, and how each
+    stood when this was issued: state (WaiverState), covers (how many names), beyond (how many more it is about).
     """
     return {
         "kind": "kferry certificate",
@@ -251,11 +254,22 @@ def _waiver_lines(waivers: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     rows = [
         f"| {_code(item['finding_id'])} | {item['severity']} | {_code(item['title'])} | {_code(item['who'])} "
-        f"| {_code(item['why'])} | {item['given_at']} | {item['until']} |"
+        f"| {_code(item['why'])} | {item['given_at']} | {item['until']} | {_waiver_state(item)} |"
         for item in waivers
     ]
-    head = "| finding | severity | what | who | why | given | until |"
-    return ["", "## Waived findings", "", head, "| --- | --- | --- | --- | --- | --- | --- |", *rows]
+    head = "| finding | severity | what | who | why | given | until | when certified |"
+    return ["", "## Waived findings", "", head, "| --- | --- | --- | --- | --- | --- | --- | --- |", *rows]
+
+
+def _waiver_state(item: Mapping[str, Any]) -> str:
+    """How a waiver stood; certificates of an older kferry do not tell."""
+    if "state" not in item:
+        return "not recorded"
+    holds, more = item["state"] == WaiverState.HOLDS, item["beyond"]
+    words = item["state"] if holds else f"**{item['state']}**"
+    if more is None:
+        return f"{words}; what it covered was not kept"
+    return f"{words}; its finding is about {counted(more, 'name')} more than it covered" if more else words
 
 
 def _code(value: object) -> str:

@@ -151,6 +151,7 @@ def body(services: Services, plan: AccessPlan) -> dict[str, Any]:
         "has_file": file.exists,
         "counts": plan.counts(),
         "warnings": list(plan.warnings),
+        "unknown": list(plan.unknown),
         "items": [
             {key: value for key, value in asdict(item).items() if value not in (None, "")} for item in plan.items
         ],

@@ -15,14 +15,22 @@ from sqlmodel import Session
 from kferry.domain import lifecycle, machine
 from kferry.domain.cutover import point_of_no_return
 from kferry.domain.errors import ErrorKind, KferryError
-from kferry.domain.model import BatchPhase, Desired, Role, TaskState
+from kferry.domain.model import Desired, Role, TaskState
 from kferry.domain.runbook import Operation, OperationKind, OperationStatus
 from kferry.domain.runbooks import RUNBOOKS, runbook_of
-from kferry.engine import cutover_runbook, dryrun, gate, intents_access, intents_fixing, intents_fleet, task_making
+from kferry.engine import (
+    cutover_runbook,
+    dryrun,
+    gate,
+    intents_access,
+    intents_fixing,
+    intents_fleet,
+    intents_tasks,
+)
 from kferry.engine.comparison import records_beyond_certificate
 from kferry.engine.context import Services, StepContext
 from kferry.engine.operations import drafts
-from kferry.engine.scope import stopping_findings
+from kferry.engine.refusal import refuse
 from kferry.store.journal import now_ms
 from kferry.store.tables import Intent
 
@@ -58,10 +66,6 @@ _CHECKED: dict[str, Callable[[Services, Mapping[str, Any]], tuple[OperationKind,
     **{kind: partial(intents_fleet.checked, kind=kind) for kind in intents_fleet.KINDS},
     **{kind: partial(intents_access.checked, kind=kind) for kind in intents_access.KINDS},
 }
-
-
-def refuse(title: str, next_step: str = "", cause: str = "") -> KferryError:
-    return KferryError(title, cause=cause, next_step=next_step, kind=ErrorKind.NOT_READY)
 
 
 def _no_return(operation: Operation) -> str:
@@ -219,39 +223,11 @@ class Intents:
                 raise refuse("plan.yml was edited by hand.", "Keep it, or plan again with --overwrite.")
         subject = str(args.get("batch") or "") if kind is OperationKind.VERIFY else ""
         if subject:
-            self._batch(subject)
+            intents_tasks.batch_of(self._services, subject)
         self._start(intent, kind, subject, args)
 
-    def _batch(self, name: str) -> Any:
-        from kferry.store import plan_file
-
-        if not self._services.layout.plan.exists():
-            raise refuse("There is no plan yet.", "Run `kferry plan`.")
-        plan = plan_file.load_plan(self._services.layout)
-        batch = plan.batch(name)
-        if batch is None:
-            known = ", ".join(item.name for item in plan.batches)
-            raise KferryError(
-                f"There is no batch {name!r} in plan.yml.", next_step=f"Batches: {known}.", kind=ErrorKind.USAGE
-            )
-        return batch
-
     def _create(self, intent: Intent, args: Mapping[str, Any]) -> None:
-        batch = self._batch(str(args.get("batch", "")))
-        existing = self._services.tasks.get(batch.name)
-        if existing is not None and existing.state is not TaskState.DELETED:
-            raise refuse(f"Batch {batch.name} has a migration task already, in state {existing.state.value}.")
-        task_making.check_workers(self._services, args.get("workers"))
-        stopping = stopping_findings(self._services, batch)
-        if stopping is None:
-            raise refuse("Preflight has not run yet.", "Run `kferry preflight`.")
-        gate.refuse_unjudged(self._services, batch)
-        if stopping:
-            names = "; ".join(f"{item['title']} [{item['check']}:{item['subject']}]" for item in stopping[:5])
-            raise refuse(
-                f"{len(stopping)} findings stop batch {batch.name}: {names}",
-                "Mend them and run preflight again, or waive warnings with a reason (`kferry preflight waive`).",
-            )
+        batch = intents_tasks.check_create(self._services, args)
         self._start(intent, OperationKind.CREATE_TASK, batch.name, {**args, "task": batch.name})
 
     def _task_operation(self, intent: Intent, kind: OperationKind, args: Mapping[str, Any]) -> None:
@@ -267,7 +243,7 @@ class Intents:
         if kind is OperationKind.RESUME_TASK and task.spec.desired is not Desired.STOPPED:
             raise refuse(f"Migration task {name} is not paused.")
         if kind is OperationKind.UPDATE_TASK:
-            self._check_update(task.spec, args)
+            intents_tasks.check_update(self._services, task.spec, args)
         if kind is OperationKind.SCALE_TASK:
             intents_fleet.check_scale(self._services, task.spec, args)
         self._start(intent, kind, name, {**args, "task": name})
@@ -280,35 +256,6 @@ class Intents:
         if any(not other.status.is_final and other.subject == name for other in self._engine.operations.values()):
             return task.state
         return TaskState.PAUSED if task.spec.desired is Desired.STOPPED else TaskState.RUNNING
-
-    def _check_update(self, spec: Any, args: Mapping[str, Any]) -> None:
-        """Unknown topics and groups are refused before anything changes."""
-        scan = json.loads(self._services.journal.document("scan", "source") or '{"topics": [], "groups": []}')
-        topics = {item["name"] for item in scan["topics"]} | set(spec.topics)
-        groups = {item["group_id"] for item in scan["groups"]} | set(spec.groups)
-        appeared = json.loads(self._services.journal.document("newcomers", spec.name) or "{}").get("items", ())
-        topics |= {item["name"] for item in appeared if item["kind"] == "topic"}
-        groups |= {item["name"] for item in appeared if item["kind"] == "group"}
-        unknown = [name for name in args.get("add_topics", ()) if name not in topics]
-        unknown += [name for name in args.get("add_groups", ()) if name not in groups]
-        unknown += [name for name in args.get("remove_topics", ()) if name not in spec.topics]
-        unknown += [name for name in args.get("remove_groups", ()) if name not in spec.groups]
-        if unknown:
-            raise KferryError(
-                f"Unknown: {', '.join(repr(name) for name in unknown)}.",
-                cause="They are not in the last scan nor among the newcomers, or not in this task.",
-                next_step="Scan again if they are new; check the spelling.",
-                kind=ErrorKind.USAGE,
-            )
-        taken = {
-            name: other.spec.name
-            for other in self._services.tasks.all()
-            if other.spec.name != spec.name and other.state is not TaskState.DELETED
-            for name in other.spec.topics
-        }
-        twice = [f"{name} (in task {taken[name]})" for name in args.get("add_topics", ()) if name in taken]
-        if twice:
-            raise refuse(f"Already copied by another migration task: {', '.join(twice)}.", "Remove it there first.")
 
     def _supersede(self, task: str) -> None:
         for operation in list(self._engine.operations.values()):
@@ -324,18 +271,7 @@ class Intents:
                 self._engine.apply(machine.Superseded(operation.operation_id, "The task was deleted meanwhile."))
 
     def _cutover(self, intent: Intent, args: Mapping[str, Any]) -> None:
-        batch = self._batch(str(args.get("batch", "")))
-        task = self._services.tasks.get(batch.name)
-        if task is None or task.state is TaskState.DELETED:
-            raise refuse(f"Batch {batch.name} has no migration task.", f"Run `kferry task create {batch.name}`.")
-        from kferry.engine.phases import batch_phase
-
-        phase = batch_phase(self._services.journal, batch.name)
-        if phase not in (BatchPhase.REPLICATING, BatchPhase.ROLLED_BACK, BatchPhase.SWITCHING):
-            raise refuse(f"Batch {batch.name} is {phase.value}; only one that replicates can be switched.")
-        reason = lifecycle.refusal(task.state, OperationKind.CUTOVER)
-        if reason:
-            raise refuse(f"Migration task {batch.name}: {reason} ({task.state_reason})")
+        batch, task = intents_tasks.check_cutover(self._services, args)
         choice = cutover_runbook.choose(self._services, task.spec, args)
         # fixed here for good: what the operator is told now is what runs, whatever a later scan says
         chosen = {"runbook": choice.variant, "runbook_words": [*choice.words, *choice.warnings]}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kferry.domain.model import Batch
-from kferry.domain.waivers import beyond
+from kferry.domain.waivers import beyond, state
 from kferry.store.journal import now_ms
 from kferry.store.tables import WaiverRow
 
@@ -36,7 +36,7 @@ def covers(waiver: WaiverRow | None, finding: Mapping[str, Any]) -> bool:
     """Whether a waiver reaches over all that a finding is about now."""
     if waiver is None:
         return False
-    return not beyond(finding.get("content") or (), None if waiver.content is None else json.loads(waiver.content))
+    return not beyond(finding.get("content") or (), _waived(waiver))
 
 
 def _subjects_elsewhere(services: Services, batch: Batch) -> set[str]:
@@ -58,23 +58,39 @@ def _is_about(subject: str, names: set[str]) -> bool:
 
 
 def waivers_of(services: Services, batch: Batch) -> list[dict[str, Any]]:
-    """Every waiver that concerned this batch, for its certificate: also one that is over by now, or whose finding is
-    gone, since somebody went on despite it then."""
+    """Every waiver that concerned this batch, for its certificate, with how it stands now: also one that is over by
+    now, or whose finding is gone, since somebody went on despite it then."""
     found = {f"{one['check']}:{one['subject']}": one for one in json.loads(_findings(services))}
     elsewhere = _subjects_elsewhere(services, batch)
+    at_ms = now_ms()
     return [
-        {
-            "finding_id": row.finding_id,
-            "severity": found.get(row.finding_id, {}).get("severity", "no longer found"),
-            "title": found.get(row.finding_id, {}).get("title", ""),
-            "who": row.who,
-            "why": row.why,
-            "given_at": _moment(row.at_ms),
-            "until": _moment(row.until_ms),
-        }
+        _waiver(row, found.get(row.finding_id), at_ms)
         for row in sorted(services.journal.waivers(0), key=lambda row: row.finding_id)
         if not _is_about(row.finding_id.partition(":")[2], elsewhere)
     ]
+
+
+def _waiver(row: WaiverRow, finding: Mapping[str, Any] | None, at_ms: int) -> dict[str, Any]:
+    """One waiver for a certificate. `covers` and `beyond` are numbers of names, None where kferry kept none then."""
+    content = (finding or {}).get("content") or ()
+    waived = _waived(row)
+    return {
+        "finding_id": row.finding_id,
+        "severity": finding["severity"] if finding else "no longer found",
+        "title": finding["title"] if finding else "",
+        "who": row.who,
+        "why": row.why,
+        "given_at": _moment(row.at_ms),
+        "until": _moment(row.until_ms),
+        "state": state(row.until_ms, at_ms, content, waived).value,
+        "covers": None if waived is None else len(waived),
+        "beyond": None if waived is None else beyond(content, waived),
+    }
+
+
+def _waived(row: WaiverRow) -> list[str] | None:
+    """What a waiver was given for; None: given before kferry kept that."""
+    return None if row.content is None else json.loads(row.content)
 
 
 def _findings(services: Services) -> str:

@@ -5,59 +5,18 @@ An open cursor would freeze `PRAGMA data_version`, by which `Reader.version` not
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kferry.domain.model import Scan, TaskSpec
-from kferry.domain.runbook import OperationKind
-from kferry.domain.runbooks import runbook_of
-from kferry.domain.waivers import beyond
-from kferry.store import views
+from kferry.domain.model import Scan
+from kferry.store import row_views, views
+from kferry.store.engine_lock import engine_holds_lock
 from kferry.store.paths import Layout
 from kferry.store.schema import HEAD
-
-
-def _json(text: str | None) -> Any:
-    return json.loads(text) if text else None
-
-
-def engine_holds_lock(lock: Path) -> bool:
-    """Whether a living engine holds the flock: the one meaning of "alive"."""
-    try:
-        with lock.open("r") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            return False
-    except OSError:
-        return False
-
-
-def _with_waiver(finding: views.FindingView, waiver: sqlite3.Row) -> views.FindingView:
-    """A finding with what its waiver says; one that covers only a part of it does not hold."""
-    kept = waiver["content"] if "content" in waiver.keys() else None  # noqa: SIM118 - a row's values, not its keys
-    more = beyond(finding.content, _json(kept))
-    if more:
-        return replace(
-            finding,
-            outgrown=f"More than was waived: {more} of {len(finding.content)} are new since {waiver['who']} did.",
-        )
-    words = "Given before kferry kept what was waived: it holds however much this grows."
-    return replace(
-        finding,
-        waived_by=waiver["who"],
-        waived_why=waiver["why"],
-        waived_until_ms=waiver["until_ms"],
-        waived_words=words if finding.content and kept is None else "",
-    )
 
 
 class Reader:
@@ -133,10 +92,13 @@ class Reader:
 
     def intent(self, intent_id: str) -> views.IntentView | None:
         rows = self.rows("select * from intent where id=?", intent_id)
-        return _intent(rows[0]) if rows else None
+        return row_views.intent(rows[0]) if rows else None
 
     def intents(self, limit: int = 50) -> list[views.IntentView]:
-        return [_intent(row) for row in self.rows("select * from intent order by created_at_ms desc limit ?", limit)]
+        return [
+            row_views.intent(row)
+            for row in self.rows("select * from intent order by created_at_ms desc limit ?", limit)
+        ]
 
     # ---- operations, runs, events -----------------------------------------------------------------------------------
 
@@ -160,49 +122,16 @@ class Reader:
         return self._operation(rows[0]) if rows else None
 
     def _operation(self, row: sqlite3.Row) -> views.OperationView:
-        args = _json(row["args"]) or {}
-        runbook = runbook_of(OperationKind(row["kind"]), args)
-        steps = []
-        for saved in self.rows("select * from step where operation_id=? order by position", row["id"]):
-            definition = runbook.step(saved["name"])
-            steps.append(
-                views.StepView(
-                    name=saved["name"],
-                    kind=definition.kind.value,
-                    title=definition.title,
-                    gate=definition.gate,
-                    way_back=definition.way_back,
-                    hook=definition.hook,
-                    irreversible=definition.irreversible,
-                    status=saved["status"],
-                    attempt=saved["attempt"],
-                    started_at_ms=saved["started_at_ms"],
-                    finished_at_ms=saved["finished_at_ms"],
-                    evidence=_json(saved["evidence"]) or {},
-                    error=_json(saved["error"]),
-                )
-            )
+        steps = self.rows("select * from step where operation_id=? order by position", row["id"])
         runs = self.rows("select run_id from run where operation_id=? order by started_at_ms", row["id"])
-        return views.OperationView(
-            operation_id=row["id"],
-            kind=row["kind"],
-            title=runbook.title,
-            subject=row["subject"],
-            args=args,
-            status=row["status"],
-            created_at_ms=row["created_at_ms"],
-            updated_at_ms=row["updated_at_ms"],
-            steps=tuple(steps),
-            error=_json(row["error"]),
-            run_ids=tuple(run["run_id"] for run in runs),
-        )
+        return row_views.operation(row, steps, runs)
 
     def runs(self, limit: int = 50) -> list[views.RunView]:
-        return [_run(row) for row in self.rows("select * from run order by started_at_ms desc limit ?", limit)]
+        return [row_views.run(row) for row in self.rows("select * from run order by started_at_ms desc limit ?", limit)]
 
     def run(self, run_id: str) -> views.RunView | None:
         rows = self.rows("select * from run where run_id=?", run_id)
-        return _run(rows[0]) if rows else None
+        return row_views.run(rows[0]) if rows else None
 
     def run_steps(self, run_id: str) -> list[views.RunStepView]:
         rows = self.rows("select * from run_event where run_id=? order by seq", run_id)
@@ -228,18 +157,7 @@ class Reader:
             subject,
             limit,
         )
-        return [
-            views.EventView(
-                seq=row["seq"],
-                at_ms=row["at_ms"],
-                kind=row["kind"],
-                subject=row["subject"],
-                operation_id=row["operation_id"],
-                payload=_json(row["payload"]) or {},
-                hash=row["hash"],
-            )
-            for row in rows
-        ]
+        return [row_views.event(row) for row in rows]
 
     def chain_rows(self) -> list[sqlite3.Row]:
         """Every event with its hashes, for `store.chain.verify`."""
@@ -270,7 +188,7 @@ class Reader:
             finding_id = f"{item['check']}:{item['subject']}"
             found_now = views.FindingView(finding_id=finding_id, **item)
             waiver = waivers.get(finding_id)
-            result.append(found_now if waiver is None else _with_waiver(found_now, waiver))
+            result.append(found_now if waiver is None else row_views.finding_with_waiver(found_now, waiver))
         return result
 
     def certificate(self, batch: str) -> Mapping[str, Any] | None:
@@ -299,70 +217,16 @@ class Reader:
         return self._task(rows[0]) if rows else None
 
     def _task(self, row: sqlite3.Row) -> views.TaskView:
-        spec = _json(row["spec"])
-        names = TaskSpec(**{**spec, "workers": (), "topics": tuple(spec["topics"]), "groups": tuple(spec["groups"])})
-        found = self.document("observation", row["name"])
-        seen = found[1] if found else {}
         active = self.rows(
             "select id from operation where subject=? and status not in ('done','failed','aborted')"
             " order by created_at_ms desc limit 1",
             row["name"],
         )
         phases = self.rows("select phase from batch where name=?", row["batch"])
-        roles = {
-            names.source_connector: "source",
-            names.checkpoint_connector: "checkpoint",
-            names.heartbeat_connector: "heartbeat",
-        }
-        connectors = tuple(
-            views.ConnectorView(
-                name=item["name"],
-                role=roles.get(item["name"], "?"),
-                state=item["state"],
-                worker=item.get("worker", ""),
-                trace=item.get("trace", ""),
-                tasks=tuple((t["id"], t["state"], t.get("worker", ""), t.get("trace", "")) for t in item["tasks"]),
-            )
-            for item in seen.get("connectors", ())
-        )
-        alive = {item["name"]: item for item in seen.get("workers", ())}
-        workers = tuple(
-            views.WorkerView(
-                name=item["name"],
-                host=item["host"],
-                rest_url=f"http://{item['rest_host']}:{item['rest_port']}",
-                alive=alive.get(item["name"], {}).get("alive"),
-                version=alive.get(item["name"], {}).get("version"),
-                heap_bytes=item["heap_bytes"],
-                heap_used_bytes=alive.get(item["name"], {}).get("heap_used_bytes"),
-                heap_max_bytes=alive.get(item["name"], {}).get("heap_max_bytes"),
-                cpu_ratio=alive.get(item["name"], {}).get("cpu_ratio"),
-            )
-            for item in spec["workers"]
-        )
-        figure = seen.get("figures", {})
-        return views.TaskView(
-            name=row["name"],
-            batch=row["batch"],
-            desired=spec["desired"],
-            state=row["state"],
-            state_reason=row["state_reason"],
+        return row_views.task(
+            row,
+            self.document("observation", row["name"]),
             phase=phases[0]["phase"] if phases else "planned",
-            topics=tuple(spec["topics"]),
-            groups=tuple(spec["groups"]),
-            frozen_groups=tuple(spec.get("frozen_groups", ())),
-            workers=workers,
-            connectors=connectors,
-            lag_records=figure.get("lag_records"),
-            records_per_second=figure.get("records_per_second"),
-            bytes_per_second=figure.get("bytes_per_second"),
-            ingress_records_per_second=figure.get("ingress_records_per_second"),
-            done_ratio=figure.get("done_ratio"),
-            eta_seconds=figure.get("eta_seconds"),
-            eta_text=figure.get("eta_text", "unknown"),
-            seconds_since_data_moved=figure.get("seconds_since_data_moved"),
-            measured_at_ms=found[0] if found else None,
-            alarms=tuple(seen.get("alarms", ())),
             operation_id=active[0]["id"] if active else None,
             newcomers=self.newcomers(row["name"]),
         )
@@ -402,50 +266,4 @@ class Reader:
     def changes(self, *, status: str | None = None) -> list[views.ChangeView]:
         """The change ledger, oldest first."""
         rows = self.rows("select * from change where (? is null or status=?) order by id", status, status)
-        return [
-            views.ChangeView(
-                change_id=row["id"],
-                at_ms=row["at_ms"],
-                scope=row["scope"],
-                resource=row["resource"],
-                name=row["name"],
-                key=row["key"],
-                before=row["before"],
-                after=row["after"],
-                reason=row["reason"],
-                status=row["status"],
-                operation_id=row["operation_id"],
-                can_undo=row["undo"] is not None and row["status"] == "applied",
-            )
-            for row in rows
-        ]
-
-
-def _intent(row: sqlite3.Row) -> views.IntentView:
-    return views.IntentView(
-        intent_id=row["id"],
-        kind=row["kind"],
-        args=_json(row["args"]) or {},
-        who=row["who"],
-        created_at_ms=row["created_at_ms"],
-        expires_at_ms=row["expires_at_ms"],
-        status=row["status"],
-        reason=row["reason"],
-        operation_id=row["operation_id"],
-        result=_json(row["result"]) or {},
-    )
-
-
-def _run(row: sqlite3.Row) -> views.RunView:
-    return views.RunView(
-        run_id=row["run_id"],
-        playbook=row["playbook"],
-        operation_id=row["operation_id"],
-        step=row["step"],
-        status=row["status"],
-        started_at_ms=row["started_at_ms"],
-        finished_at_ms=row["finished_at_ms"],
-        changed_count=row["changed_count"],
-        failed_count=row["failed_count"],
-        log=str(Path(row["directory"]) / "output.log"),
-    )
+        return [row_views.change(row) for row in rows]

@@ -322,7 +322,9 @@ class ClusterForm(Dialog[bool]):
             self._hint(f"stopped · {_HINT}")
         elif body.get("reachable"):
             self._tested = draft
-            self._hint(f"✓ reachable · {_HINT}")
+            denied = any(found.get("state") == "denied" for found in body.get("capabilities", {}).values())
+            verdict = "▲ reachable, without some rights" if denied else "✓ reachable"
+            self._hint(f"{verdict} · {_HINT}")
         else:
             self._hint(f"✗ not reachable · {_HINT}")
         self.query_one("#seen-box", Scroll).scroll_home(animate=False)

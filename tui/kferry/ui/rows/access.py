@@ -25,11 +25,20 @@ _KINDS = {"acls": "ACL", "quotas": "quota", "scram_users": "SCRAM"}
 _MARKS = {"create": ("+", "ok"), "drift": ("≠", "warn"), "present": ("=", "dim"), "skipped": ("–", "dim")}
 _WARNINGS_SHOWN = 3
 
+# A comparison that is older than this says little about today, in milliseconds.
+OLD_MS = 24 * 3_600_000
+
 NEVER = "Not compared yet. Press {key} to compare source and target; nothing is changed by it."
+FIRST = "Source and target are compared for the first time; what the target lacks is shown here."
+NOTHING = "There is nothing to compare: neither side has ACLs, quotas or SCRAM users that concern the plan."
+UNKNOWN = "No row could be made: what could not be read stands above. That is not the same as nothing to do."
 
 
-def empty_words() -> str:
-    return NEVER.format(key=first_key("plan_access"))
+def empty_words(view: AccessView | None = None, at_work: str | None = None) -> str:
+    """Why the table is empty; what was not told is not taken for nothing."""
+    if view is None:
+        return NEVER.format(key=first_key("plan_access")) if at_work is None else FIRST
+    return UNKNOWN if view.unknown else NOTHING
 
 
 def rows(view: AccessView) -> tuple[Row, ...]:
@@ -64,28 +73,46 @@ def action(word: str) -> Cell:
 
 
 def summary_lines(
-    view: AccessView | None, error: Mapping[str, str] | None, at_work: str | None, now_ms: int
+    view: AccessView | None,
+    error: Mapping[str, str] | None,
+    at_work: str | None,
+    now_ms: int,
+    changed_at_ms: int | None = None,
 ) -> list[Line]:
-    """What was compared and when, and the traps; above the table."""
+    """What was compared and when, and the traps; above the table.
+
+    `changed_at_ms` is when plan.yml or access.yml was changed last: a comparison from before that is of another scope.
+    """
     lines: list[Line] = []
     if at_work is not None:
         lines.append(line(Cell(f"◐ {at_work}…", "busy")))
     elif error:
         lines += common.error_lines(error)
     if view is None:
-        if not lines:
-            lines.append(line(Cell(empty_words(), "warn")))
         return lines
-    counts = [Cell(f"   {view.total(word):,} {word}", _MARKS[word][1]) for word in ACTIONS]
-    scope = "what plan.yml moves" if view.scope == "plan" else "everything"
+    counts = [Cell(f"  {count:,} {word}", _MARKS[word][1]) for word in ACTIONS if (count := view.total(word))]
+    if view.unknown:
+        counts.append(Cell(f"  ? {len(view.unknown)} not known", "warn"))
+    scope = "plan.yml" if view.scope == "plan" else "everything"
     lines.append(
-        line(Cell("compared ", "dim"), formats.age(view.made_at_ms, now_ms), Cell(f", {scope}", "dim"), *counts)
+        line(Cell("compared ", "dim"), formats.age(view.made_at_ms, now_ms), Cell(f" for {scope}", "dim"), *counts)
     )
-    lines += [line(Cell("▲ ", "warn"), words) for words in view.warnings[:_WARNINGS_SHOWN]]
-    more = len(view.warnings) - _WARNINGS_SHOWN
-    if more > 0:
-        lines.append(line(Cell(f"  and {more} more: {first_key('access_warnings')} shows them all", "dim")))
+    old = _outdated(view, now_ms, changed_at_ms)
+    if old and at_work is None:
+        lines.append(line(Cell(f"▲ {old}: {first_key('plan_access')} compares again.", "warn")))
+    for at, words in enumerate(view.warnings[:_WARNINGS_SHOWN]):
+        # said first: in a small terminal there is no room below
+        more = (
+            f"{first_key('access_warnings')}: all {len(view.warnings)}  " if not at and len(view.warnings) > 1 else ""
+        )
+        lines.append(line(Cell("▲ ", "warn"), Cell(more, "dim"), words))
     return lines
+
+
+def _outdated(view: AccessView, now_ms: int, changed_at_ms: int | None) -> str:
+    if changed_at_ms is not None and changed_at_ms > view.made_at_ms:
+        return "plan.yml or access.yml was changed since"
+    return "This is old: either side may have changed since" if now_ms - view.made_at_ms > OLD_MS else ""
 
 
 def warning_lines(view: AccessView) -> list[Line]:
@@ -103,14 +130,15 @@ def item_lines(
         ("action", action(str(item["action"]))),
         ("who", Cell(str(item["subject"]), "strong")),
     ]
+    if item.get("reason"):
+        facts.insert(1, ("why", Cell(str(item["reason"]), "warn" if item["action"] == "drift" else "")))
     if item.get("was"):
         facts.append(("on the source", str(item["was"])))
     facts.append(("on", str(item["name"])))
-    facts.append(("target has", str(item.get("before") or "nothing")))
+    if item["action"] != "skipped" or item.get("before"):  # what is left behind was not looked for there
+        facts.append(("target has", str(item.get("before") or "nothing")))
     if item["action"] != "drift" or item.get("after"):
         facts.append(("source has", str(item.get("after") or "nothing")))
-    if item.get("reason"):
-        facts.append(("why", Cell(str(item["reason"]), "warn" if item["action"] == "drift" else "")))
     if principal_of(item) is None:
         return common.facts(facts)
     return [*common.facts(facts), line(""), *probe_lines(probe, now_ms)]

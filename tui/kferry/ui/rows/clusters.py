@@ -34,25 +34,33 @@ def cluster_lines(
 ) -> list[Line]:
     """One cluster in whatever state it is: not described, never tested, being tested, tested, stale, failed, denied.
 
-    `changed_at_ms` is when clusters.yml was changed last: a test from before that is of other settings.
+    How it stands and why comes first: a small terminal shows no more. `changed_at_ms` is when clusters.yml was changed
+    last: a test from before that is of other settings.
     """
     if not cluster.bootstrap_servers:
         return _not_described(cluster)
-    lines = common.facts(
+    verdict: list[tuple[str, Cell | str]] = [
+        ("state", _state(cluster, now_ms, changed_at_ms, testing_since_ms)),
+        ("tested", _tested(cluster, now_ms, changed_at_ms, is_testing=testing_since_ms is not None)),
+    ]
+    denied = [name.replace("_", " ") for name, found in cluster.capabilities.items() if found.get("state") == "denied"]
+    if denied:
+        key = bindings.first_key("apply_acls")
+        verdict.append(("denied", Cell(f"{', '.join(denied)}: {key} shows what grants it", "warn")))
+    lines = common.facts(verdict, width=11)
+    if cluster.error:
+        lines += [*common.error_lines(cluster.error), line("")]
+    lines += common.facts(
         [
             ("kind", _kind_title(cluster.kind)),
             ("servers", cluster.bootstrap_servers.replace(",", ", ")),
             ("protocol", cluster.security_protocol or formats.UNKNOWN),
-            ("state", _state(cluster, testing_since_ms, now_ms)),
             ("Kafka", f"{cluster.kafka_version} or newer" if cluster.kafka_version else formats.UNKNOWN),
             ("cluster id", cluster.cluster_id or formats.UNKNOWN),
             ("brokers", formats.records(cluster.broker_count, formats.UNKNOWN)),
-            ("tested", _tested(cluster, now_ms, changed_at_ms)),
         ],
         width=11,
     )
-    if cluster.error:
-        lines += [line(""), *common.error_lines(cluster.error)]
     if cluster.lines:
         lines += [line(""), line(Cell("test", "title"))]
         lines += check_lines(cluster.lines)
@@ -63,11 +71,12 @@ def cluster_lines(
 
 
 def _not_described(cluster: ClusterView) -> list[Line]:
-    key = bindings.first_key("edit_cluster")
-    lines = [line(Cell(f"The {cluster.role} is not described yet.", "warn"), f" Press {key} to describe and test it.")]
-    if cluster.error:
-        lines += [line(""), *common.error_lines(cluster.error)]
-    return lines
+    """Nothing is known of it; where clusters.yml cannot be read, that is why, and describing it comes after."""
+    if cluster.error and cluster.error.get("next_step"):
+        return common.error_lines(cluster.error)
+    way = "→ comes here, then " if cluster.role == "target" else "Press "
+    words = f"{way}{bindings.first_key('edit_cluster')} to describe and test it."
+    return [line(Cell(f"The {cluster.role} is not described yet. ", "warn"), words)]
 
 
 def _kind_title(kind: str) -> str:
@@ -77,29 +86,46 @@ def _kind_title(kind: str) -> str:
         return kind or formats.UNKNOWN
 
 
-def _state(cluster: ClusterView, testing_since_ms: int | None, now_ms: int) -> Cell:
+def _state(cluster: ClusterView, now_ms: int, changed_at_ms: int | None, testing_since_ms: int | None) -> Cell:
     if testing_since_ms is not None:
         return common.state("running", f"being tested for {formats.duration((now_ms - testing_since_ms) / 1000)}")
     if cluster.reachable is None:
         return common.state(None, "not tested")
+    word, mark = _verdict(cluster)
+    if _is_outdated(cluster, now_ms, changed_at_ms):
+        return common.state(None, f"{word} when last tested")  # how it is today is not known
+    return common.state(mark, word)
+
+
+def _verdict(cluster: ClusterView) -> tuple[str, str]:
+    """What the last test found, and the state whose mark it bears."""
     if not cluster.reachable:
-        return common.state("failed", "not reachable")
+        return "not reachable", "failed"
     if any(state == "failed" for _what, state, _words, _seconds in cluster.lines):
-        return common.state("warn", "reachable, but not all of it")
+        return "reachable, but not all of it", "warn"
     if any(found.get("state") == "denied" for found in cluster.capabilities.values()):
-        return common.state("ok", "reachable; some rights are not given")
-    return common.state("ok", "reachable")
+        return "reachable; some rights are not given", "warn"
+    return "reachable", "ok"
 
 
-def _tested(cluster: ClusterView, now_ms: int, changed_at_ms: int | None) -> Cell:
+def _is_outdated(cluster: ClusterView, now_ms: int, changed_at_ms: int | None) -> bool:
     at_ms = cluster.checked_at_ms
     if at_ms is None:
-        return Cell("never; press t to test", "warn")
+        return True
+    return now_ms - at_ms > OLD_TEST_MS or (changed_at_ms is not None and changed_at_ms > at_ms)
+
+
+def _tested(cluster: ClusterView, now_ms: int, changed_at_ms: int | None, *, is_testing: bool) -> Cell:
+    at_ms, key = cluster.checked_at_ms, bindings.first_key("check_clusters")
+    if at_ms is None:
+        return Cell("never before" if is_testing else f"never; press {key} to test", "warn")
     age = formats.age(at_ms, now_ms)
+    if is_testing:
+        return Cell(f"{age}: what it found stands here until this test is over", "dim")
     if changed_at_ms is not None and changed_at_ms > at_ms:
-        return Cell(f"{age}, before clusters.yml was changed: press t", "warn")
+        return Cell(f"{age}, before clusters.yml was changed: press {key}", "warn")
     if now_ms - at_ms > OLD_TEST_MS:
-        return Cell(f"{age}, old: press t", "warn")
+        return Cell(f"{age}, old: press {key}", "warn")
     return Cell(age, "dim")
 
 

@@ -12,6 +12,7 @@ from kferry.domain.words import counted
 from kferry.store.views import BatchView
 from kferry.ui.cells import Cell, Line, line
 from kferry.ui.plan_facts import LEFT_OUT, PlanFacts, group_key, topic_key
+from kferry.ui.plan_making import Making
 from kferry.ui.rows import common
 from kferry.ui.widgets.board_model import BoardColumn, Card, Field
 
@@ -233,9 +234,12 @@ def topic_bytes(topic: Topic | None) -> float | None:
 # ---- what stands above the board ----------------------------------------------------------------------------------
 
 
-def notice_lines(facts: PlanFacts) -> list[Line]:
+def notice_lines(facts: PlanFacts, making: Making) -> list[Line]:
     """What the operator must know of the whole plan; [] where there is nothing to say."""
     lines: list[Line] = []
+    if making.is_running:
+        lines.append(line(Cell("◐ The plan is being made from the last scan…", "busy")))
+    lines += common.error_lines(making.error)
     if facts.violations:
         count = len(facts.violations)
         words = "1 thing is torn apart: " if count == 1 else f"{count} things are torn apart (N: the next). "
@@ -265,8 +269,10 @@ def notice_lines(facts: PlanFacts) -> list[Line]:
     return lines
 
 
-def empty_words(facts: PlanFacts) -> str:
+def empty_words(facts: PlanFacts, making: Making) -> str:
     """Why there is no board, and what to do."""
+    if making.is_running:
+        return "The plan is being made; it is shown here at once."
     if facts.view.error:
         return "plan.yml cannot be read; what is wrong stands below.\nMend the file and it is shown at once."
     if facts.index is None:

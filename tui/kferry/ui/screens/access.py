@@ -35,6 +35,7 @@ class AccessSnapshot:
     rows: tuple[Row, ...]
     error: Mapping[str, str] | None
     at_work: str | None
+    changed_at_ms: int | None
     principal: str | None
     probe: tuple[int, Sequence[Mapping[str, Any]]] | None
 
@@ -65,7 +66,9 @@ all warnings. Who becomes whom, and where new passwords come from, stands in acc
     def body(self) -> ComposeResult:
         yield Plain(id="summary")
         yield KeyedTable("Access", access_rows.COLUMNS, id="access", empty="Reading the journal…")
-        yield FollowScroll("Detail", id="detail")
+        detail = FollowScroll("Detail", id="detail")
+        detail.display = False  # until there is a row that it is about
+        yield detail
 
     def collect(self, session: Session, frame: Frame) -> AccessSnapshot:
         reader = session.reader
@@ -89,18 +92,18 @@ all warnings. Who becomes whom, and where new passwords come from, stands in acc
             *self._read,
             error,
             newest.title if running and newest is not None and frame.alive else None,
+            access.inputs_changed_at_ms(session.layout),
             principal,
             access.last_probe(reader, "target", principal) if principal else None,
         )
 
     def show(self, snapshot: AccessSnapshot, frame: Frame) -> None:
-        lines = access_rows.summary_lines(snapshot.view, snapshot.error, snapshot.at_work, frame.now_ms)
+        lines = access_rows.summary_lines(
+            snapshot.view, snapshot.error, snapshot.at_work, frame.now_ms, snapshot.changed_at_ms
+        )
         self.query_one("#summary", Plain).show(lines)
         table = self.query_one("#access", KeyedTable)
-        empty = access_rows.empty_words()
-        if snapshot.view is not None:
-            empty = "There is nothing to compare: neither side has ACLs, quotas or SCRAM users that concern the plan."
-        table.set_rows(snapshot.rows, empty)
+        table.set_rows(snapshot.rows, access_rows.empty_words(snapshot.view, snapshot.at_work))
         self.query_one("#detail", FollowScroll).display = bool(snapshot.rows)
         if self._subject:
             table.select(self._subject)

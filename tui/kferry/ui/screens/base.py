@@ -121,7 +121,7 @@ class KferryScreen(Screen[None]):
         if not self._is_ready:
             self._pending = (snapshot, frame)
             return
-        if not self.query(Head):
+        if len(self.query("#head-left, #head-right")) < 2:
             return  # the screen is being taken down: its parts are gone already
         self.snapshot, self.frame = snapshot, frame
         with self.app.batch_update():

@@ -16,7 +16,7 @@ from kferry.client.session import Session
 from kferry.domain.errors import KferryError
 from kferry.domain.model import Role
 from kferry.ui import bindings
-from kferry.ui.cells import Line, plain
+from kferry.ui.cells import Cell, Line, line, plain
 from kferry.ui.messages import Failed, Frame
 from kferry.ui.modals.cluster_form import ClusterForm
 from kferry.ui.rows import clusters
@@ -49,7 +49,9 @@ is missing: each ACL is shown first. A Kafka version is a lower bound: it is rea
             for role, title in (("source", "Source"), ("target", "Target")):
                 with Scroll(id=f"{role}-box", classes="panel scrolls") as box:
                     box.border_title = Content(title)
-                    yield Plain(id=role)
+                    lines = Plain(id=role)
+                    lines.show([line(Cell("Reading the journal…", "dim"))])
+                    yield lines
 
     def collect(self, session: Session, frame: Frame) -> ClustersSnapshot:
         changed_at_ms = _changed_at_ms(session)
