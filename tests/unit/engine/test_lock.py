@@ -10,8 +10,8 @@ import pytest
 
 from kferry.domain.errors import KferryError
 from kferry.engine import process
-from kferry.store.paths import Layout
 from kferry.store.engine_lock import engine_holds_lock
+from kferry.store.paths import Layout
 
 
 @pytest.fixture
