@@ -20,6 +20,7 @@ import pytest
 
 from kferry.ansible.dist import Distribution
 from kferry.ansible.java import find_java
+from support.fleet_run import killed
 from support.ssh_fleet import PASSWORD, PORTS, ROOT, SECRETS, Fleet
 from support.test_hosts import ACCOUNT, TestHost, TestHosts
 from support.waiting import wait_until
@@ -47,9 +48,14 @@ def rest(host: TestHost, task: str, path: str = "/connectors", password: str = P
         return json.load(answer)
 
 
-def main_pid(host: TestHost, worker: str) -> str:
+def shown(host: TestHost, worker: str, name: str) -> str:
+    """A property of a worker's unit."""
     unit = f"kferry-worker@{worker}.service"
-    return str(host.exec(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip())
+    return str(host.exec(["systemctl", "show", f"--property={name}", "--value", unit]).stdout.strip())
+
+
+def main_pid(host: TestHost, worker: str) -> str:
+    return shown(host, worker, "MainPID")
 
 
 def link(host: TestHost, worker: str, name: str) -> str:
@@ -170,6 +176,31 @@ def test_a_rolling_restart_leaves_a_worker_that_answers(fleet: Fleet, installed:
     after = [main_pid(host, f"shop-{host.name}") for host in installed]
     assert not set(before) & set(after) and not gaps
     assert rest(installed[0], "shop", "/connectors/kferry-k3f9x2-shop-1-heartbeat/status")["connector"]["state"]
+
+
+@pytest.mark.wide
+def test_a_rolling_restart_begins_with_the_worker_that_is_dead(fleet: Fleet, installed: list[TestHost]) -> None:
+    first, second = installed
+    with killed(second, "shop-w2"):
+        pass
+    alive = main_pid(first, "shop-w1")
+    only = ("-e", "kferry_task=shop")
+
+    # where it can't be mended, the one that works is not taken down
+    second.block(port=22)
+    refused = fleet.play("restart", *only, "--timeout", "5")
+    assert refused.rc != 0 and "w2 can't be changed. No worker was touched." in refused.output, refused.output
+    assert main_pid(first, "shop-w1") == alive
+    second.unblock()
+
+    outcome = fleet.play("restart", *only)
+    assert outcome.rc == 0, outcome.output
+    assert main_pid(first, "shop-w1") not in ("0", alive)
+    # the hosts share a kernel, and so its monotonic clock
+    mended = int(shown(second, "shop-w2", "ActiveEnterTimestampMonotonic"))
+    taken_down = int(shown(first, "shop-w1", "ActiveExitTimestampMonotonic"))
+    assert 0 < mended < taken_down
+    assert rest(first, "shop") == rest(second, "shop")
 
 
 def repacked(distribution: Distribution, folder: Path) -> tuple[Path, str]:
