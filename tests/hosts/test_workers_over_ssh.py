@@ -203,6 +203,34 @@ def test_a_rolling_restart_begins_with_the_worker_that_is_dead(fleet: Fleet, ins
     assert rest(first, "shop") == rest(second, "shop")
 
 
+def state(hosts: list[TestHost]) -> str:
+    """Everything of kferry on the machines with its time of writing, but for logs, and since when each worker runs."""
+    script = (
+        f"find {ROOT} /etc/systemd/system -not -path '*/logs/*' '(' -type d -printf '%p %m %u\\n' "
+        "-o -printf '%p %m %u %T@ %l\\n' ')' | sort; cat /etc/passwd /etc/group; "
+        "systemctl show --property=Id,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState 'kferry-worker@*'"
+    )
+    return "".join(host.exec(["sh", "-c", script]).stdout for host in hosts)
+
+
+@pytest.mark.wide
+def test_what_has_nothing_to_do_and_what_only_looks_changes_nothing(fleet: Fleet, installed: list[TestHost]) -> None:
+    only = ("-e", "kferry_task=shop")
+    created = fleet.play("task", *only)
+    assert created.rc == 0, created.output
+    before = state(installed)
+    assert before.count("ExecMainStartTimestampMonotonic=") == 3
+    for playbook in ("scale", "rotate", "upgrade"):
+        again = fleet.play(playbook, *only, env=SECRETS)
+        assert (again.rc, again.changed) == (0, 0), again.output
+        assert state(installed) == before, playbook
+    for playbook in ("scale", "rotate", "upgrade", "restart"):
+        dry = fleet.play(playbook, *only, "--check", "--diff", env=SECRETS)
+        # a restart is work, whatever it finds
+        assert (dry.rc, dry.changed > 0) == (0, playbook == "restart"), dry.output
+        assert state(installed) == before, playbook
+
+
 def repacked(distribution: Distribution, folder: Path) -> tuple[Path, str]:
     """The same jars under another hash: another version as far as hosts can tell."""
     archive = folder / "other.tar"
