@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -12,16 +11,14 @@ import tarfile
 import threading
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kferry.ansible.dist import Distribution
 from kferry.ansible.java import find_java
 from support.fleet_run import killed
-from support.ssh_fleet import PASSWORD, PORTS, ROOT, SECRETS, Fleet
+from support.ssh_fleet import PORTS, ROOT, SECRETS, Fleet, main_pid, rest, shown
 from support.test_hosts import ACCOUNT, TestHost, TestHosts
 from support.waiting import wait_until
 
@@ -38,24 +35,6 @@ def installed(fleet: Fleet, hosts: list[TestHost]) -> list[TestHost]:
     assert outcome.rc == 0, outcome.output
     assert "rest-canary" not in outcome.output
     return hosts
-
-
-def rest(host: TestHost, task: str, path: str = "/connectors", password: str = PASSWORD) -> Any:
-    word = base64.b64encode(f"kferry:{password}".encode()).decode()
-    request = urllib.request.Request(f"http://{host.address}:{PORTS[task]}{path}")
-    request.add_header("Authorization", f"Basic {word}")
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  (http, written above)
-        return json.load(answer)
-
-
-def shown(host: TestHost, worker: str, name: str) -> str:
-    """A property of a worker's unit."""
-    unit = f"kferry-worker@{worker}.service"
-    return str(host.exec(["systemctl", "show", f"--property={name}", "--value", unit]).stdout.strip())
-
-
-def main_pid(host: TestHost, worker: str) -> str:
-    return shown(host, worker, "MainPID")
 
 
 def link(host: TestHost, worker: str, name: str) -> str:
