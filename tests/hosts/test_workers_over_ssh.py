@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -12,15 +11,14 @@ import tarfile
 import threading
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kferry.ansible.dist import Distribution
 from kferry.ansible.java import find_java
-from support.ssh_fleet import PASSWORD, PORTS, ROOT, SECRETS, Fleet
+from support.fleet_run import killed
+from support.ssh_fleet import PORTS, ROOT, SECRETS, Fleet, main_pid, rest, shown
 from support.test_hosts import ACCOUNT, TestHost, TestHosts
 from support.waiting import wait_until
 
@@ -37,19 +35,6 @@ def installed(fleet: Fleet, hosts: list[TestHost]) -> list[TestHost]:
     assert outcome.rc == 0, outcome.output
     assert "rest-canary" not in outcome.output
     return hosts
-
-
-def rest(host: TestHost, task: str, path: str = "/connectors", password: str = PASSWORD) -> Any:
-    word = base64.b64encode(f"kferry:{password}".encode()).decode()
-    request = urllib.request.Request(f"http://{host.address}:{PORTS[task]}{path}")
-    request.add_header("Authorization", f"Basic {word}")
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  (http, written above)
-        return json.load(answer)
-
-
-def main_pid(host: TestHost, worker: str) -> str:
-    unit = f"kferry-worker@{worker}.service"
-    return str(host.exec(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip())
 
 
 def link(host: TestHost, worker: str, name: str) -> str:
@@ -170,6 +155,59 @@ def test_a_rolling_restart_leaves_a_worker_that_answers(fleet: Fleet, installed:
     after = [main_pid(host, f"shop-{host.name}") for host in installed]
     assert not set(before) & set(after) and not gaps
     assert rest(installed[0], "shop", "/connectors/kferry-k3f9x2-shop-1-heartbeat/status")["connector"]["state"]
+
+
+@pytest.mark.wide
+def test_a_rolling_restart_begins_with_the_worker_that_is_dead(fleet: Fleet, installed: list[TestHost]) -> None:
+    first, second = installed
+    with killed(second, "shop-w2"):
+        pass
+    alive = main_pid(first, "shop-w1")
+    only = ("-e", "kferry_task=shop")
+
+    # where it can't be mended, the one that works is not taken down
+    second.block(port=22)
+    refused = fleet.play("restart", *only, "--timeout", "5")
+    assert refused.rc != 0 and "w2 can't be changed. No worker was touched." in refused.output, refused.output
+    assert main_pid(first, "shop-w1") == alive
+    second.unblock()
+
+    outcome = fleet.play("restart", *only)
+    assert outcome.rc == 0, outcome.output
+    assert main_pid(first, "shop-w1") not in ("0", alive)
+    # the hosts share a kernel, and so its monotonic clock
+    mended = int(shown(second, "shop-w2", "ActiveEnterTimestampMonotonic"))
+    taken_down = int(shown(first, "shop-w1", "ActiveExitTimestampMonotonic"))
+    assert 0 < mended < taken_down
+    assert rest(first, "shop") == rest(second, "shop")
+
+
+def state(hosts: list[TestHost]) -> str:
+    """Everything of kferry on the machines with its time of writing, but for logs, and since when each worker runs."""
+    script = (
+        f"find {ROOT} /etc/systemd/system -not -path '*/logs/*' '(' -type d -printf '%p %m %u\\n' "
+        "-o -printf '%p %m %u %T@ %l\\n' ')' | sort; cat /etc/passwd /etc/group; "
+        "systemctl show --property=Id,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState 'kferry-worker@*'"
+    )
+    return "".join(host.exec(["sh", "-c", script]).stdout for host in hosts)
+
+
+@pytest.mark.wide
+def test_what_has_nothing_to_do_and_what_only_looks_changes_nothing(fleet: Fleet, installed: list[TestHost]) -> None:
+    only = ("-e", "kferry_task=shop")
+    created = fleet.play("task", *only)
+    assert created.rc == 0, created.output
+    before = state(installed)
+    assert before.count("ExecMainStartTimestampMonotonic=") == 3
+    for playbook in ("scale", "rotate", "upgrade"):
+        again = fleet.play(playbook, *only, env=SECRETS)
+        assert (again.rc, again.changed) == (0, 0), again.output
+        assert state(installed) == before, playbook
+    for playbook in ("scale", "rotate", "upgrade", "restart"):
+        dry = fleet.play(playbook, *only, "--check", "--diff", env=SECRETS)
+        # a restart is work, whatever it finds
+        assert (dry.rc, dry.changed > 0) == (0, playbook == "restart"), dry.output
+        assert state(installed) == before, playbook
 
 
 def repacked(distribution: Distribution, folder: Path) -> tuple[Path, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,20 @@ class Fleet:
         content = {host.name: {**self.factory.variables(host), **variables} for host in hosts}
         (self.root / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"kferry_workers": {"hosts": content}}))
 
-    def write(self, task: str, hosts: list[TestHost], absent: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    def write(
+        self,
+        task: str,
+        hosts: list[TestHost],
+        absent: tuple[str, ...] = (),
+        clusters: tuple[ClusterConfig, ClusterConfig] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """The task file; `clusters` are source and target where they are not the plain broker."""
+        plain = self.broker.bootstrap_servers
+        source, target = clusters or (
+            ClusterConfig(Role.SOURCE, ClusterKind.APACHE_KAFKA, plain),
+            ClusterConfig(Role.TARGET, ClusterKind.AUTOMQ, plain),
+        )
         workers = tuple(
             WorkerSpec(f"{task}-{host.name}", host.name, host.address, PORTS[task], HEAP_BYTES, PORTS[task] + 1317)
             for host in hosts
@@ -53,8 +68,8 @@ class Fleet:
         spec = TaskSpec(task, "k3f9x2", task, 1, ("none.such",), (), workers, 1)
         document = connectors.task_file(
             spec,
-            ClusterConfig(Role.SOURCE, ClusterKind.APACHE_KAFKA, self.broker.bootstrap_servers),
-            ClusterConfig(Role.TARGET, ClusterKind.AUTOMQ, self.broker.bootstrap_servers),
+            source,
+            target,
             install={
                 "root": ROOT,
                 "service_manager": "systemd",
@@ -110,6 +125,24 @@ class Fleet:
     def _environment(self, more: dict[str, str] | None) -> dict[str, str]:
         own = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o BatchMode=yes", "ANSIBLE_HOME": str(self.root / "ansible")}
         return find_content().environment({**os.environ, **own}) | (more or {})
+
+
+def rest(host: TestHost, task: str, path: str = "/connectors", password: str = PASSWORD) -> Any:
+    word = base64.b64encode(f"kferry:{password}".encode()).decode()
+    request = urllib.request.Request(f"http://{host.address}:{PORTS[task]}{path}")
+    request.add_header("Authorization", f"Basic {word}")
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  (http, written above)
+        return json.load(answer)
+
+
+def shown(host: TestHost, worker: str, name: str) -> str:
+    """A property of a worker's unit."""
+    unit = f"kferry-worker@{worker}.service"
+    return str(host.exec(["systemctl", "show", f"--property={name}", "--value", unit]).stdout.strip())
+
+
+def main_pid(host: TestHost, worker: str) -> str:
+    return shown(host, worker, "MainPID")
 
 
 def remove_all(host: TestHost) -> None:
