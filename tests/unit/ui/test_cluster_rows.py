@@ -51,12 +51,17 @@ def _text(view: ClusterView, **more: int) -> str:
     [
         (replace(TESTED, bootstrap_servers=""), {}, ["not described yet", "Press e"]),
         (replace(TESTED, reachable=None, checked_at_ms=None, lines=()), {}, ["? not tested", "never; press t"]),
+        (replace(TESTED, bootstrap_servers="source.example.com:9092"), {}, ["placeholder: e describes yours"]),
         (TESTED, {"testing_since_ms": NOW - 4_000}, ["◐ being tested for 4.0 s"]),
         (TESTED, {}, ["✓ reachable", "Amazon MSK", "1 min", "4 ms", "✓ supported"]),
-        (TESTED, {"changed_at_ms": NOW}, ["before clusters.yml was changed: press t"]),
+        (TESTED, {"changed_at_ms": NOW}, ["? reachable when last tested", "before clusters.yml was changed: press t"]),
         (replace(TESTED, checked_at_ms=NOW - 2 * clusters.OLD_TEST_MS), {}, ["old: press t"]),
         (replace(TESTED, reachable=False, error=AWAY), {}, ["✗ not reachable", "refused", "Start the broker."]),
-        (replace(TESTED, capabilities=DENIED), {}, ["some rights are not given", "grant DESCRIBE on the cluster"]),
+        (
+            replace(TESTED, capabilities=DENIED),
+            {},
+            ["▲ reachable; some rights", "acls: A shows", "grant DESCRIBE on the cluster"],
+        ),
         (
             replace(TESTED, lines=(("broker 2 b-2:9096", "failed", "TCP: refused.", 3.0),)),
             {},

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from textual.widgets import Input
 
 from kferry.store.paths import Layout
+from kferry.store.views import IntentView
 from kferry.ui.app import KferryApp
 from kferry.ui.modals.ask import TextDialog
+from kferry.ui.modals.cluster_form import ClusterForm
 from kferry.ui.modals.confirm import ConfirmDialog
+from kferry.ui.wishes import outcome_words
 from support.ui_app import answering_engine, screen_text, text_of, until
 
 Make = Callable[..., KferryApp]
@@ -127,3 +131,42 @@ async def test_abort_names_the_way_back_and_wants_the_name(layout: Layout, make_
             await pilot.press(*"iot", "enter")
             await until(pilot, lambda: len(seen) == 2)
             assert seen[1] == ("abort", {"operation_id": "op-cutover-iot"})
+
+
+def test_a_wish_that_has_failed_already_is_not_called_done() -> None:
+    intent = IntentView("i", "plan_access", {}, "me", 0, 0, "failed", "There is no plan yet.", "op", {})
+    assert outcome_words(intent) == "✗ plan access: There is no plan yet."
+    assert outcome_words(replace(intent, status="done")) == "✓ plan access: done."
+    assert outcome_words(replace(intent, reason="")).endswith("did not say why.")
+
+
+async def test_what_is_said_is_not_cut_off_beside_the_keys(layout: Layout, make_app: Make, engine_alive: None) -> None:
+    words = "These are some more words than fit beside the keys, but not more than 78."
+    app = make_app(layout)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.drawn("clusters")
+        for _ in range(2):  # again, where the other keys have made room already
+            app.front.say(words)
+            await until(pilot, lambda: words in screen_text(app))
+        await pilot.press("s")
+        await until(pilot, lambda: "Nothing to sort here." in screen_text(app) and "q quit" in screen_text(app))
+
+
+async def test_enter_on_a_cluster_describes_it(layout: Layout, make_app: Make, engine_alive: None) -> None:
+    app = make_app(layout)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.drawn("clusters")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ClusterForm))
+
+
+async def test_a_refused_plan_leaves_nothing_to_type(layout: Layout, make_app: Make) -> None:
+    app = make_app(layout)
+    with answering_engine(layout, lambda kind, args: ("refused", "There is no plan yet.", {})):
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.drawn("clusters")
+            await pilot.press("A")
+            await until(pilot, lambda: "There is no plan yet." in screen_text(app))
+            assert "to confirm" not in screen_text(app)
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is app.front)

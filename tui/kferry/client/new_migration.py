@@ -91,12 +91,17 @@ def _check_drafts(wanted: Wanted) -> None:
         cluster_drafts.refuse_gaps(cluster_drafts.Opened(draft, {}, ""), draft)
 
 
+def placeholder(role: str) -> str:
+    """The servers of a cluster that nobody has described yet."""
+    return f"{role}.example.com:9092"
+
+
 def _clusters(wanted: Wanted) -> str:
     import yaml
 
     ends = {
-        Role.SOURCE: (wanted.source_kind, wanted.source_bootstrap or "source.example.com:9092"),
-        Role.TARGET: (wanted.target_kind, wanted.target_bootstrap or "target.example.com:9092"),
+        Role.SOURCE: (wanted.source_kind, wanted.source_bootstrap or placeholder(Role.SOURCE)),
+        Role.TARGET: (wanted.target_kind, wanted.target_bootstrap or placeholder(Role.TARGET)),
     }
     body = {role.value: {"kind": kind, "bootstrap_servers": servers} for role, (kind, servers) in ends.items()}
     body |= {role.value: settings_of(draft) for role, draft in wanted.drafts.items()}

@@ -195,9 +195,8 @@ def _simple(
             name, PhaseState.ACTIVE, running.step_title or "running", NextAction(_SCREEN_OF_KIND[kind], "Watch it run.")
         )
     if failed:
-        return Phase(
-            name, PhaseState.ATTENTION, failed.problem or "failed", NextAction(kind, f"It failed; then again: {call}")
-        )
+        again = NextAction(kind, f"{call} It failed the last time: see why first.")
+        return Phase(name, PhaseState.ATTENTION, failed.problem or "failed", again)
     if done is not None:
         return Phase(name, PhaseState.DONE, done)
     return Phase(name, PhaseState.TODO, todo, NextAction(kind, call) if can_start else NextAction("", ""))

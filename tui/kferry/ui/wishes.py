@@ -126,6 +126,8 @@ def outcome_words(intent: IntentView) -> str:
     name = intent.kind.replace("_", " ")
     if intent.status == "accepted":
         return f"✓ {name}: the engine has begun."
+    if intent.status == "failed":  # so soon that the answer is already how its operation ended
+        return f"✗ {name}: {intent.reason or 'it failed, and did not say why.'}"
     return f"✓ {name}: done."
 
 

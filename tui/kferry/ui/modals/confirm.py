@@ -106,6 +106,8 @@ class ConfirmDialog(Dialog[str | None]):
     def refuse(self, error: KferryError) -> None:
         """The dry run was refused: nothing can be confirmed."""
         self._refused = True
+        for entry in self.query("#typed"):
+            entry.display = False  # nothing is left to be confirmed
         self.query_one("#plan", Plain).show([*self._head(), *common.error_lines(error.as_dict())])
         self._hint("esc: close")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kferry.client import check_words, formats
+from kferry.client.new_migration import placeholder
 from kferry.domain.drafts import KEPT, Draft, Gap, fields_of, is_reference
 from kferry.domain.model import ClusterKind
 from kferry.domain.sources import KINDS
@@ -47,6 +48,9 @@ def cluster_lines(
     if denied:
         key = bindings.first_key("apply_acls")
         verdict.append(("denied", Cell(f"{', '.join(denied)}: {key} shows what grants it", "warn")))
+    if cluster.bootstrap_servers == placeholder(cluster.role):
+        key = bindings.first_key("edit_cluster")
+        verdict.insert(0, ("note", Cell(f"its servers are a placeholder: {key} describes yours", "warn")))
     lines = common.facts(verdict, width=11)
     if cluster.error:
         lines += [*common.error_lines(cluster.error), line("")]

@@ -211,18 +211,18 @@ class KferryScreen(Screen[None]):
 
     def do_open(self) -> None:
         table = self.main_table()
-        if table is not None:
+        if table is not None and table.cursor_key is not None:
             table.action_choose()
+        else:
+            self.say("Nothing to open here.")
 
     def do_sort(self) -> None:
         table = self.main_table()
-        if table is not None:
-            self.say(table.sort_next())
+        self.say(table.sort_next() if table is not None else "Nothing to sort here.")
 
     def do_sort_reverse(self) -> None:
         table = self.main_table()
-        if table is not None:
-            self.say(table.sort_reverse())
+        self.say(table.sort_reverse() if table is not None else "Nothing to sort here.")
 
     async def do_sort_choose(self) -> None:
         """Choose the column to sort by; the one that is sorted by is turned round."""
@@ -249,6 +249,8 @@ class KferryScreen(Screen[None]):
         if table is not None and table.cursor_text:
             self.app.copy_to_clipboard(table.cursor_text)
             self.say(f"Copied: {table.cursor_text}")
+        else:
+            self.say("Nothing to copy here.")
 
     def do_refresh(self) -> None:
         self.app.poller.wake()

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
 
-from kferry.client import cluster_drafts
+from kferry.client import actions, cluster_drafts
 from kferry.client.session import Session
 from kferry.domain.errors import KferryError
 from kferry.domain.model import Role
@@ -39,9 +39,10 @@ class ClustersScreen(KferryScreen):
 The two ends of the migration, as inventory/group_vars/all/clusters.yml says: the source that is left, and the AutoMQ
 cluster that is moved to. Secrets stand there as references only (env:, file:, command:).
 t tests both connections from the engine, layer by layer: references, DNS, TCP, TLS, Kafka, login, each advertised
-broker, rights, clock, and what can be asked, each line with the time it took. e describes the cluster that has the
-focus (← and → change it) in a form that tests before it saves; it knows the ways of each kind of cluster. A grants what
-is missing: each ACL is shown first. A Kafka version is a lower bound: it is read from the requests the brokers know.
+broker, rights, clock, and what can be asked, each line with the time it took. e or enter describes the cluster that
+has the focus (← and → change it) in a form that tests before it saves; it knows the ways of each kind of cluster. A
+grants what is missing: each ACL is shown first. A Kafka version is a lower bound: it is read from the requests the
+brokers know.
 """
 
     def body(self) -> ComposeResult:
@@ -85,6 +86,11 @@ is missing: each ACL is shown first. A Kafka version is a lower bound: it is rea
         if lines:
             self.app.copy_to_clipboard(plain(lines))
             self.say(f"Copied: everything about the {self.role}.")
+
+    def do_open(self) -> None:
+        """Enter on a box: describe that cluster."""
+        if self.app.may(actions.BY_ID["edit_cluster"]):
+            self.do_edit_cluster()
 
     def do_edit_cluster(self) -> None:
         """Read clusters.yml in a thread, then open the form on it."""

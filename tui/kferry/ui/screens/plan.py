@@ -166,6 +166,8 @@ migration task (o, then e), not here. c creates the migration task of a batch.
         self.say("The order means something here: J and K move a batch.")
 
     def do_mark_in_plan(self) -> None:
+        if self.batch_key is None:
+            self.say("There is nothing to mark yet.")
         self.board.toggle_mark()
 
     def do_next_violation(self) -> None:

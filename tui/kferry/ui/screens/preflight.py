@@ -263,6 +263,9 @@ writes the report. / filters, such as check:record, about=name, fixable=yes. Aft
         if not fixable and any(findings.opens_access(finding) for finding in wanted):
             await self._jump_to("access", "")
             return
+        if item is None:
+            self.say("Put the cursor on a finding first.")
+            return
         if not fixable:
             self.say("kferry cannot fix this by itself: what to do stands beside “fix”.")
             return

@@ -42,9 +42,7 @@ class Plain(Static):
         if len(before) != len(now) or not self.size.width:
             return False
         room = self.size.width
-        widths = [
-            tuple(sum(cell_len(cell.text) for cell in one) for one in pair) for pair in zip(before, now, strict=True)
-        ]
+        widths = [tuple(_width(one) for one in pair) for pair in zip(before, now, strict=True)]
         is_auto = self.styles.is_auto_width
         return all(old == new or (not is_auto and old <= room and new <= room) for old, new in widths)
 
@@ -185,8 +183,7 @@ class KeyBar(Horizontal):
             self._show_keys()
 
     def on_resize(self) -> None:
-        if self._said is None:
-            self.call_after_refresh(self._show_keys)
+        self.call_after_refresh(self._keys_again)
 
     def _show_keys(self) -> None:
         own = self.query_one("#keys-own", Plain)
@@ -206,6 +203,10 @@ class KeyBar(Horizontal):
     def say(self, words: str) -> None:
         """A short word in the place of the keys, until the next key."""
         self.hush(draw=False)
+        always = self.query_one("#keys-always", Plain)
+        # what is too long for the room of the screen's own keys takes that of the others too
+        room = self.content_size.width - _width(always.lines[0]) - always.styles.padding.width
+        always.display = cell_len(words) <= room
         self.query_one("#keys-own", Plain).show([line(Cell(words, "busy"))])
         self._said = self.set_timer(SAID_SECONDS, self.hush)
 
@@ -214,8 +215,17 @@ class KeyBar(Horizontal):
         if self._said is not None:
             self._said.stop()
             self._said = None
+            self.query_one("#keys-always").display = True
             if draw:
-                self._show_keys()
+                self.call_after_refresh(self._keys_again)  # once the room for them is what it was
+
+    def _keys_again(self) -> None:
+        if self._said is None:  # nothing was said meanwhile
+            self._show_keys()
+
+
+def _width(row: Line) -> int:
+    return sum(cell_len(cell.text) for cell in row)
 
 
 def _keys(ids: Sequence[str]) -> Line:
