@@ -20,7 +20,8 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 
 UNIT = "kferry-worker@shop-w2.service"
-UPLOADED = f"/home/{ACCOUNT}/.ansible/tmp/*/.source.tar"
+UPLOADS = f"/home/{ACCOUNT}/.ansible/kferry-*"
+UPLOADED = f"{UPLOADS}/*/.source.tar"
 ARRIVED = f"{ROOT}/incoming-*"
 # systemd's id of the message that it has started a unit
 STARTED = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf"
@@ -58,13 +59,15 @@ def test_a_play_whose_controller_was_killed_is_taken_over_and_starts_its_worker_
         claim = json.loads(host.exec(["cat", f"{ROOT}/.lock"]).stdout)
         assert claim["until"] > time.time() + 600, "the dead play holds the host for long"
         assert starts(host) == starts_before
+        left = host.exec(["sh", "-c", f"ls -d {UPLOADED} {ARRIVED} 2>/dev/null"], check=False)
+        assert left.stdout, "nobody was there to remove it"
 
     began = time.monotonic()
     again = fleet.play("workers", *only, env=SECRETS)
     assert again.rc == 0, again.output
     say(f"the play after two killed ones took {time.monotonic() - began:.0f} s")
     assert host.exec(["test", "-e", f"{ROOT}/.lock"], check=False).code != 0, "the claim was given back"
-    left = host.exec(["sh", "-c", f"ls -d {ARRIVED} {ROOT}/versions/.kafka* 2>/dev/null"], check=False)
+    left = host.exec(["sh", "-c", f"ls -d {UPLOADS} {ARRIVED} {ROOT}/versions/.kafka* 2>/dev/null"], check=False)
     assert left.stdout == "", "what the killed plays had brought is gone"
     worker = main_pid(host)
     assert worker != "0"
