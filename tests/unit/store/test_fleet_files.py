@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def test_the_request_is_private_and_as_the_playbook_reads_it(layout: Layout) -> None:
     security = {"source": BrokerSecurity("SASL_SSL", "PLAIN", "me")}
-    write_request(layout, FleetRequest({"source": ["b1:9093"], "target": []}, security, [18083]))
+    write_request(layout, FleetRequest({"source": ["b1:9093"], "target": []}, security, [18083], {"source": ["a"]}))
     assert layout.fleet_request.stat().st_mode & 0o777 == 0o600
     assert json.loads(layout.fleet_request.read_text()) == {
         "schema": 1,
@@ -36,6 +36,7 @@ def test_the_request_is_private_and_as_the_playbook_reads_it(layout: Layout) -> 
             "source": {"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "me", "server_name_check": True}
         },
         "ports": [18083],
+        "samples": {"source": ["a"]},
     }
 
 
