@@ -139,6 +139,7 @@ async def test_jumps_between_topic_groups_findings_and_batch_lead_back(survey: L
     async with app.run_test(size=(120, 36)) as pilot:
         await app.drawn("inventory", "shop.orders")
         await until(pilot, lambda: app.screen.query_one("#topics", KeyedTable).cursor_key == "shop.orders")
+        await until(pilot, lambda: "read by  2" in screen_text(app))  # its groups are read after the topics
         await pilot.press("t")
         await until(pilot, lambda: "Inventory › groups of shop.orders" in screen_text(app))
         await until(pilot, lambda: shown(app, "groups") == ["billing", "connect-sink"])
