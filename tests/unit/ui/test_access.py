@@ -21,10 +21,11 @@ from kferry.ui.modals.confirm import ConfirmDialog
 from kferry.ui.modals.look import LookDialog
 from kferry.ui.rows import access as access_rows
 from kferry.ui.screens.access import AccessScreen
+from kferry.ui.widgets.chrome import Plain
 from kferry.ui.widgets.keyed_table import KeyedTable
 from support import access_docs, seeded_fleet
 from support.seeded import NOW_MS, SECOND
-from support.ui_app import answering_engine, screen_text, until
+from support.ui_app import answering_engine, screen_text, text_of, until
 
 from .conftest import HOSTILE
 from .test_pictures import settled
@@ -129,7 +130,8 @@ async def test_pictures(
         await settled(pilot, app)
         await until(pilot, lambda: table_of(app).shown)
         table_of(app).select(key_of("User:app"))
-        await until(pilot, lambda: "rights are missing" in screen_text(app) or size == (80, 24))
+        detail = app.screen.query_one("#detail").query_one(Plain)
+        await until(pilot, lambda: "rights are missing" in text_of(detail))  # below the fold of a small terminal
         assert await settled(pilot, app) == svg(name=f"access-{size[0]}x{size[1]}")
 
 
