@@ -212,7 +212,7 @@ def test_planning_again_keeps_what_is_pinned_or_has_begun(
         assert again.batches == before.batches
 
 
-def test_two_thousand_topics_are_planned_in_well_under_a_second() -> None:
+def test_two_thousand_topics_are_planned_in_linear_time() -> None:
     dice = random.Random(7)
     names = [f"s{number % 60}.t{number}" for number in range(2000)]
     groups = [group(f"g{number}", dice.sample(names[number % 60 :: 60], 3)) for number in range(1500)]
@@ -221,5 +221,5 @@ def test_two_thousand_topics_are_planned_in_well_under_a_second() -> None:
     plan = plan_batches(found)
     assert violations(plan, found) == []
     assert [one.node.name for one in bridges(found)] == ["archive"]
-    # a third of this on the machine where it was written; a planner that is not linear takes minutes
-    assert time.process_time() - started < 2.0
+    # 0.7 s on the machine where it was written; a planner that is not linear takes minutes
+    assert time.process_time() - started < 20

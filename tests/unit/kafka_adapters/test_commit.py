@@ -287,6 +287,7 @@ def test_what_cannot_be_reached_is_left_to_the_library(
     assert writes.seen == []
 
 
+@pytest.mark.thorough
 def test_a_silent_broker_costs_half_of_the_time(fake: FakeCluster, connection: Connection) -> None:
     fake.silent.add(0)
     started = time.monotonic()

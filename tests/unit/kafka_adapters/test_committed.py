@@ -244,6 +244,7 @@ def test_nobody_listens(connection: Connection, fake: FakeCluster) -> None:
     assert ask(connection, "a").missing(["a"]) == ["a"]
 
 
+@pytest.mark.thorough
 def test_a_silent_broker_costs_half_of_the_time(fake: FakeCluster, connection: Connection) -> None:
     fake.silent.add(0)
     started = time.monotonic()
