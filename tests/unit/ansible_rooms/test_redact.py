@@ -76,6 +76,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 
 @given(st.text(min_size=4, max_size=30), st.text(max_size=30), st.text(max_size=30))
+@pytest.mark.thorough
 def test_a_known_secret_is_found_in_every_spelling(secret: str, before: str, after: str) -> None:
     assume(len(secret.strip()) >= 4 and len(secret.splitlines()) == 1 and "*" not in secret)
     assume(secret not in before + after)

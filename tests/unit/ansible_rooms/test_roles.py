@@ -33,6 +33,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
 @given(st.dictionaries(TEXT.filter(bool), TEXT, max_size=5))
+@pytest.mark.thorough
 def test_properties_come_back_as_they_went(values: dict[str, str]) -> None:
     path = find_content().roles / "kafka_connect" / "module_utils" / "kferry_files.py"
     namespace: dict[str, object] = {"__name__": "files"}

@@ -72,6 +72,7 @@ def test_kept_scans_are_listed_the_newest_first(run: Run, layout: Layout) -> Non
     ]
 
 
+@pytest.mark.thorough
 def test_the_difference_of_the_last_two_and_of_those_that_are_named(run: Run, layout: Layout) -> None:
     result = run("scan", "diff")
     assert result.exit_code != 0

@@ -165,6 +165,7 @@ def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["lag", ">", "=", ":", "!", '"', "\\", " ", "1e6", "GiB", "unknown", "kind", "x"])))
+@pytest.mark.thorough
 def test_any_mix_of_signs_is_a_filter_or_a_sentence(pieces: list[str]) -> None:
     try:
         found = parse("".join(pieces), FIELDS)

@@ -129,6 +129,7 @@ def test_findings_of_another_version_are_not_lost_in_junit() -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=40))
+@pytest.mark.thorough
 def test_no_text_from_a_cluster_breaks_a_format(text: str) -> None:
     made = report(finding("record-size", "warn", text, title=text, evidence=text, fix=text, why=text))
     root = parsed(render(made, "junit"))

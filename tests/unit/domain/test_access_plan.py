@@ -304,6 +304,7 @@ def as_side(access: Access) -> Side:
 
 
 @given(accesses, accesses, mappings, scopes, wanted)
+@pytest.mark.thorough
 def test_applying_twice_gives_only_present_and_never_removes(
     source: Access, target: Access, mapping: PrincipalMapping, scope: AccessScope, users: Mapping[str, WantedUser]
 ) -> None:

@@ -104,6 +104,7 @@ def test_the_order_of_acls_is_of_no_account(acls: list[AclEntry]) -> None:
 
 
 @given(st.lists(entries), st.sampled_from(("shop.orders", "*", "shop", "other")))
+@pytest.mark.thorough
 def test_an_index_finds_what_looking_at_all_finds(acls: list[AclEntry], name: str) -> None:
     assert sorted(AclIndex(acls).covering("topic", name)) == sorted(e for e in acls if covers(e, "topic", name))
     question = Question("User:a", "topic", name, "read")

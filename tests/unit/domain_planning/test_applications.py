@@ -149,6 +149,7 @@ def crowds(draw: st.DrawFn) -> Scan:
 
 @given(crowds())
 @settings(max_examples=200, deadline=None)
+@pytest.mark.thorough
 def test_each_group_and_id_is_in_one_application(found: Scan) -> None:
     apps = applications_of(found)
     groups = [one for app in apps for one in app.groups]

@@ -212,6 +212,7 @@ def test_planning_again_keeps_what_is_pinned_or_has_begun(
         assert again.batches == before.batches
 
 
+@pytest.mark.thorough
 def test_two_thousand_topics_are_planned_in_linear_time() -> None:
     dice = random.Random(7)
     names = [f"s{number % 60}.t{number}" for number in range(2000)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from kferry.engine.plays import Plays
 from kferry.store import schema
 from kferry.store.journal import Journal
@@ -12,6 +14,7 @@ from kferry.store.paths import Layout
 from kferry.store.tables import RunRow
 
 
+@pytest.mark.thorough
 def test_no_ended_play_is_shown_as_running(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.prepare()

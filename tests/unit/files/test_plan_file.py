@@ -53,6 +53,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     st.lists(TOPIC, unique=True, min_size=1, max_size=5), st.lists(GROUP, unique=True, max_size=5), st.text(max_size=30)
 )
 @settings(max_examples=200, deadline=None)
+@pytest.mark.thorough
 def test_any_name_survives_the_file(topics: list[str], groups: list[str], note: str) -> None:
     note = note.encode("utf-8", "ignore").decode()
     plan = Plan("s", (Batch("b", tuple(topics), tuple(groups), 1.5, (), note),), {"group z": "why"})

@@ -32,5 +32,6 @@ def test_the_faces_read_the_journal_without_an_object_mapper(reader: str) -> Non
     assert loaded_by(f"import {reader}") & {"sqlmodel", "sqlalchemy", "alembic", "confluent_kafka"} == set()
 
 
+@pytest.mark.thorough
 def test_a_heavy_import_is_noticed() -> None:
     assert "sqlmodel" in loaded_by("import sqlmodel")

@@ -72,6 +72,7 @@ def test_there_is_something_to_look_at() -> None:
     assert "Makefile" in texts()
 
 
+@pytest.mark.thorough
 def test_no_file_names_a_package_registry() -> None:
     pattern = re.compile("|".join(re.escape(host) for host in REGISTRIES), re.IGNORECASE)
     assert lines_with(pattern) == []
@@ -93,6 +94,7 @@ def test_other_paths_are_left_alone(line: str) -> None:
     assert not MACHINE_PATHS.search(line)
 
 
+@pytest.mark.thorough
 def test_every_module_says_what_it_is() -> None:
     python = [path for path in committed() if path.suffix == ".py" and path.read_text("utf-8").strip()]
     silent = [

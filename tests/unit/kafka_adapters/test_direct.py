@@ -123,6 +123,7 @@ def test_the_second_bootstrap_server_is_used_where_the_first_is_dead() -> None:
         assert quotas.read(config, timeout_seconds=5).value == ()
 
 
+@pytest.mark.thorough
 def test_a_silent_bootstrap_server_costs_its_share_of_the_time_only() -> None:
     done = threading.Event()
     empty = struct.pack(">ihhi", 0, 0, -1, 0)

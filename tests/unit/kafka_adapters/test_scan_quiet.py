@@ -105,6 +105,7 @@ def test_a_small_partition_that_is_written_to_keeps_a_topic_in_use(monkeypatch: 
     assert unused(scans.scan([found]), now_ms=NOW_MS).found == ()
 
 
+@pytest.mark.thorough
 def test_partitions_are_asked_once_or_twice_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     topics = {f"t{number}": wide(f"t{number}", 100) for number in range(1000)}
     calls = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
@@ -53,6 +54,7 @@ async def test_only_changed_visible_lines_are_painted() -> None:
         assert table.painted_lines - before == 1
 
 
+@pytest.mark.thorough
 async def test_many_rows_are_drawn_at_once() -> None:
     app = TableApp()
     many = rows(50_000)
