@@ -132,6 +132,8 @@ class _Walk:
         self.bytes_per_second = None
         self._role, self._server, self._topics = role, server, topics
         self._security, self._secrets = security, secrets
+        self._protocol = (security.get("protocol") or "PLAINTEXT").upper()
+        self._versions = {}
         self._deadline_seconds = deadline_seconds
         self._began = time.monotonic()
         self._answered = None
@@ -142,44 +144,65 @@ class _Walk:
 
     def go(self):
         """Walk, and return the sentence of the last step."""
-        protocol = (self._security.get("protocol") or "PLAINTEXT").upper()
+        with self._talk() as (talk, said):
+            if talk is None:
+                return said
+            self.brokers = _step(self.step, self._server, talk.brokers, _unexpected_login(self._protocol))
+            self._answered = time.monotonic()
+            self._measure(talk)
+            return f"{said}; {len(self.brokers)} brokers are advertised."
+
+    @contextlib.contextmanager
+    def _talk(self):
+        """A talk with the server that is logged in, and the words for it; None where logging in can't be tried."""
         host, port = _split(self._server)
         connection = _connect(self._server, host, port, self._deadline_seconds)
         with contextlib.closing(connection):
-            said = "Kafka answers"
-            if protocol.endswith("SSL"):
+            self.step, said = "tcp", "Kafka answers"
+            if self._protocol.endswith("SSL"):
                 self.step = "tls"
                 connection = _tls(connection, host, port, self._security, self._secrets, self._deadline_seconds)
                 said = f"The certificate is trusted ({connection.version()}) and Kafka answers"
             with contextlib.closing(connection):
-                return self._talk(Conversation(connection, self._deadline_seconds), protocol, said)
+                talk = Conversation(connection, self._deadline_seconds)
+                self._versions = _step(self.step, self._server, talk.api_versions, _closed_words(self._protocol))
+                yield self._logged_in(talk, said) if self._protocol.startswith("SASL") else (talk, said)
 
-    def _talk(self, talk, protocol, said):
-        server, mechanism = self._server, (self._security.get("mechanism") or "").upper()
-        versions = _step(self.step, server, talk.api_versions, _closed_words(protocol))
-        if protocol.startswith("SASL"):
-            self.step = "sasl"
-            if mechanism not in LOGINS:
-                return _step("sasl", server, lambda: _offered(talk, mechanism))
-            _step("sasl", server, lambda: _log_in(talk, mechanism, self._security, self._secrets, versions))
-            said = f"Logged in by {mechanism} and Kafka answers"
-        self.brokers = _step(self.step, server, talk.brokers, _unexpected_login(protocol))
-        self._answered = time.monotonic()
-        self._measure(talk, versions)
-        return f"{said}; {len(self.brokers)} brokers are advertised."
+    def _logged_in(self, talk, said):
+        mechanism = (self._security.get("mechanism") or "").upper()
+        self.step = "sasl"
+        if mechanism not in LOGINS:
+            return None, _step("sasl", self._server, lambda: _offered(talk, mechanism))
+        _step("sasl", self._server, lambda: _log_in(talk, mechanism, self._security, self._secrets, self._versions))
+        return talk, f"Logged in by {mechanism} and Kafka answers"
 
-    def _measure(self, talk, versions):
+    def _measure(self, talk):
         """Whether the path carries large packets, and its speed. A server that won't take part is no worse for it."""
         try:
-            kferry_path_probe.large_packets(talk, versions)
-        except kferry_path_probe.BlockedError as error:
-            raise StepError("path", _large_words(self._server, str(error))) from error
+            kferry_path_probe.large_packets(talk, self._versions)
+        except kferry_path_probe.BlockedError:
+            self._try_again()
         except (OSError, RefusedError):
             return
-        if self._topics is not None:
-            self.bytes_per_second = kferry_path_probe.bytes_per_second(
-                talk, versions, self._role, self._server, self._topics
-            )
+        else:
+            if self._topics is not None:
+                self.bytes_per_second = kferry_path_probe.bytes_per_second(
+                    talk, self._versions, self._role, self._server, self._topics
+                )
+
+    def _try_again(self):
+        """Large packets as the first thing on a connection of their own: a broker that holds us back by a quota lets a
+        connection wait after an answer, and not before.
+        """
+        reached = self.step
+        try:
+            with self._talk() as (talk, _said):
+                if self._deadline_seconds - time.monotonic() >= kferry_path_probe.LARGE_SECONDS:
+                    kferry_path_probe.large_packets(talk, self._versions)
+        except kferry_path_probe.BlockedError as error:
+            raise StepError("path", _large_words(self._server, str(error))) from error
+        except (OSError, RefusedError, StepError):
+            self.step = reached
 
 
 def _large_words(server, direction):

@@ -15,7 +15,7 @@ from ansible.module_utils.kferry_kafka_wire import API_VERSIONS, METADATA, Refus
 FETCH, LIST_OFFSETS = 1, 2
 EARLIEST = -2
 LARGE_BYTES = 9200  # more than a jumbo frame carries
-LARGE_SECONDS = 3.0
+LARGE_SECONDS = 2.5
 # Each probe of the speed is larger than the one before, until one takes long enough to be told from the way there.
 SIZES_BYTES = (65536, 262144, 1048576, 4194304)
 LONG_ENOUGH_SECONDS = 0.4

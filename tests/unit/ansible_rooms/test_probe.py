@@ -371,6 +371,19 @@ def test_a_way_that_loses_large_packets_is_named(monkeypatch: pytest.MonkeyPatch
     refused(lost, "path", "drops large packets")
 
 
+def test_a_broker_that_holds_a_connection_back_once_is_no_broken_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a quota on requests does: the connection rests after an answer."""
+    monkeypatch.setattr(PATH, "LARGE_SECONDS", 0.3)
+    connections: list[socket.socket] = []
+
+    def rests(connection: socket.socket) -> None:
+        connections.append(connection)
+        broker(newest=CURRENT, loses=1400 if len(connections) == 1 else 10**9)(connection)
+
+    found = walk(rests, "target", [])
+    assert (found["step"], found["ok"], found["bytes_per_second"], len(connections)) == ("tcp", True, None, 2), found
+
+
 def test_of_many_servers_only_a_few_are_measured() -> None:
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(server(broker(newest=CURRENT))) for _ in range(6)]
