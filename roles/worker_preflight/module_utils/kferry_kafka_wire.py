@@ -65,6 +65,10 @@ def data(value):
     return struct.pack(">i", len(value)) + value
 
 
+def address(host, port):
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Conversation:
     """One connection to one broker; every wait ends at the deadline (monotonic clock)."""
 
@@ -93,7 +97,7 @@ class Conversation:
             answer.number(">i")
             host, port = answer.text(), answer.number(">i")
             answer.text()
-            found.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            found.append(address(host, port))
         return found
 
     def offers(self, mechanism, version=1):

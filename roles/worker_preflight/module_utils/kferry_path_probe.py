@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from ansible.module_utils.kferry_kafka_wire import API_VERSIONS, METADATA, RefusedError, text
+from ansible.module_utils.kferry_kafka_wire import API_VERSIONS, METADATA, RefusedError, address, text
 
 FETCH, LIST_OFFSETS = 1, 2
 EARLIEST = -2
@@ -116,7 +116,7 @@ def _led_by(talk, server, topics):
     for _ in range(answer.count()):
         node, host, port = answer.number(">i"), answer.text(), answer.number(">i")
         answer.text()
-        if (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") == server:
+        if address(host, port) == server:
             own = node
     answer.text()
     answer.number(">i")

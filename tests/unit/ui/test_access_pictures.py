@@ -20,10 +20,10 @@ from kferry.ui.screens.access import AccessScreen
 from kferry.ui.widgets.keyed_table import KeyedTable
 from support import access_docs, planned, seeded, seeded_fleet
 from support.seeded import HOUR, MINUTE, NOW_MS, SECOND
-from support.ui_app import engine_lock, held_back, screen_text, until
+from support.ui_app import engine_lock, screen_text, until
 
+from .test_pictures import picture_while_read, settled
 from .test_pictures import pytestmark as pytestmark
-from .test_pictures import settled
 
 Make = Callable[..., KferryApp]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
@@ -135,10 +135,7 @@ async def test_every_state_says_what_it_is(
 async def test_a_journal_that_is_still_read(size: tuple[int, int], root: Path, make_app: Make, svg: Any) -> None:
     layout = seeded.bare(root)
     app = make_app(layout)
-    with engine_lock(layout), held_back(AccessScreen) as go_on:
-        async with app.run_test(size=size) as pilot:
-            await app.open_detail(AccessScreen())
-            await until(pilot, lambda: "Reading the journal…" in screen_text(app))
-            assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
-            go_on.set()
-            await until(pilot, lambda: app.front.snapshot)
+    found = await picture_while_read(
+        app, layout, AccessScreen, lambda: app.open_detail(AccessScreen()), "Reading the journal…", size
+    )
+    assert found == svg(name=f"loading-{size[0]}x{size[1]}")

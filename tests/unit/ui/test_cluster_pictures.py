@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
 from kferry.domain.errors import KferryError
 from kferry.domain.runbook import OperationKind, OperationStatus
 from kferry.store.journal import Journal
 from kferry.store.paths import Layout
 from kferry.ui.app import KferryApp
-from kferry.ui.modals.cluster_form import ClusterForm
 from kferry.ui.screens.clusters import ClustersScreen
 from support import seeded, seeded_fleet
 from support.seeded import HOUR, NOW_MS, SECOND
-from support.ui_app import engine_lock, held_back, screen_text, until
+from support.ui_app import engine_lock, screen_text, until
 
 from . import survey_states as states
-from .test_cluster_form import drafting_engine
+from .test_cluster_form import drafting_engine, opened
+from .test_pictures import picture_while_read, settled
 from .test_pictures import pytestmark as pytestmark
-from .test_pictures import settled
 
 Make = Callable[..., KferryApp]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
@@ -139,13 +137,10 @@ async def test_clusters(state: str, size: tuple[int, int], root: Path, make_app:
 async def test_clusters_that_are_still_read(size: tuple[int, int], root: Path, make_app: Make, svg: Any) -> None:
     layout = seeded.bare(root)
     app = make_app(layout)
-    with engine_lock(layout), held_back(ClustersScreen) as go_on:
-        async with app.run_test(size=size) as pilot:
-            await app.go_to("clusters")
-            await until(pilot, lambda: "Reading the journal…" in screen_text(app))
-            assert await settled(pilot, app) == svg(name=f"clusters-loading-{size[0]}x{size[1]}")
-            go_on.set()
-            await until(pilot, lambda: app.front.snapshot)
+    found = await picture_while_read(
+        app, layout, ClustersScreen, lambda: app.go_to("clusters"), "Reading the journal…", size
+    )
+    assert found == svg(name=f"clusters-loading-{size[0]}x{size[1]}")
 
 
 # ---- the form -------------------------------------------------------------------------------------------------------
@@ -181,15 +176,6 @@ FORM: dict[str, tuple[str, Mapping[str, Any], bool, tuple[str, ...], str]] = {
 }
 
 
-async def _open(pilot: Pilot[None], app: KferryApp) -> ClusterForm:
-    await app.drawn("clusters")
-    await pilot.press("e")
-    await until(pilot, lambda: isinstance(app.screen, ClusterForm))
-    form = app.screen
-    assert isinstance(form, ClusterForm)
-    return form
-
-
 @SIZES
 @pytest.mark.parametrize("state", FORM)
 async def test_form(state: str, size: tuple[int, int], root: Path, make_app: Make, svg: Any) -> None:
@@ -199,7 +185,7 @@ async def test_form(state: str, size: tuple[int, int], root: Path, make_app: Mak
     with drafting_engine(layout, body, ends=ends):
         app = make_app(layout)
         async with app.run_test(size=size) as pilot:
-            form = await _open(pilot, app)
+            form = await opened(pilot, app)
             await settled(pilot, app)
             await pilot.press(*keys)
             await until(pilot, lambda: says in " ".join(screen_text(app).split()))
@@ -214,7 +200,7 @@ async def test_form_without_an_engine(size: tuple[int, int], root: Path, make_ap
     layout.clusters.write_text(PLAIN)
     app = make_app(layout)
     async with app.run_test(size=size) as pilot:
-        await _open(pilot, app)
+        await opened(pilot, app)
         await settled(pilot, app)
         await pilot.press("t")
         await until(pilot, lambda: "is not running" in screen_text(app))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from textual.widgets import Input
 
 from kferry.store.paths import Layout
 from kferry.ui.app import KferryApp
-from support.ui_app import screen_text, until
+from kferry.ui.screens.base import KferryScreen
+from support.ui_app import engine_lock, held_back, screen_text, until
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="pictures are compared on Python 3.11 only: versions draw some glyphs apart"
@@ -51,6 +52,25 @@ async def settled(pilot: Pilot[None], app: KferryApp) -> str:
     for _ in range(2):  # the first may have been under way before
         await _read_anew(pilot, app)
     return await _unchanged(pilot, app, 2)
+
+
+async def picture_while_read(
+    app: KferryApp,
+    layout: Layout,
+    screen: type[KferryScreen],
+    open_it: Callable[[], Awaitable[object]],
+    words: str,
+    size: tuple[int, int],
+) -> str:
+    """The picture of a screen that says `words` because it is still read; afterwards it is read to its end."""
+    with engine_lock(layout), held_back(screen) as go_on:
+        async with app.run_test(size=size) as pilot:
+            await open_it()
+            await until(pilot, lambda: words in screen_text(app))
+            found = await settled(pilot, app)
+            go_on.set()
+            await until(pilot, lambda: app.front.snapshot)
+    return found
 
 
 async def _unchanged(pilot: Pilot[None], app: KferryApp, times: int) -> str:

@@ -17,9 +17,9 @@ from kferry.ui.app import KferryApp
 from kferry.ui.plan_edit import move, pin
 from kferry.ui.screens.plan import PlanScreen
 from support import planned, seeded, seeded_fleet
-from support.ui_app import engine_lock, held_back, screen_text, until
+from support.ui_app import engine_lock, screen_text, until
 
-from .test_pictures import settled
+from .test_pictures import picture_while_read, settled
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="pictures are compared on Python 3.11 only: versions draw some glyphs apart"
@@ -139,10 +139,5 @@ async def test_a_plan_that_is_still_read(
 ) -> None:
     layout = planned.layout_of(root)
     app = make_app(layout)
-    with engine_lock(layout), held_back(PlanScreen) as go_on:
-        async with app.run_test(size=size) as pilot:
-            await app.go_to("plan")
-            await until(pilot, lambda: "Reading plan.yml…" in screen_text(app))
-            assert await settled(pilot, app) == svg(name=f"loading-{size[0]}x{size[1]}")
-            go_on.set()
-            await until(pilot, lambda: app.front.snapshot)
+    found = await picture_while_read(app, layout, PlanScreen, lambda: app.go_to("plan"), "Reading plan.yml…", size)
+    assert found == svg(name=f"loading-{size[0]}x{size[1]}")

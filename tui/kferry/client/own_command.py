@@ -11,7 +11,7 @@ _NAME = "kferry"
 
 
 def own_command() -> str:
-    """ "kferry" where the shell finds this one by that name, else the whole path of its script, quoted for a shell."""
+    """Its bare name where the shell finds this one by it, else the whole path of its script, quoted for a shell."""
     script = Path(sys.executable).parent / _NAME
     found = shutil.which(_NAME)
     if not script.is_file() or (found is not None and Path(found).samefile(script)):
