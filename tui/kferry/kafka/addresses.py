@@ -1,4 +1,4 @@
-"""Reads a list of bootstrap servers."""
+"""Reads a list of bootstrap servers, and writes one."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def bootstrap_addresses(bootstrap_servers: str) -> list[tuple[str, int]]:
             host, _, port = text.partition(":")
         addresses.append((host, int(port) if port.isdigit() else _DEFAULT_PORT))
     return addresses
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`; an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

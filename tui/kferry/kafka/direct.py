@@ -15,7 +15,7 @@ from kferry.domain import security
 from kferry.domain.errors import ErrorKind, KferryError
 from kferry.domain.model import ClusterConfig
 from kferry.kafka import msk_iam, secrets, tls
-from kferry.kafka.addresses import bootstrap_addresses
+from kferry.kafka.addresses import address, bootstrap_addresses
 from kferry.kafka.scram_login import HASHES, LoginRefusedError, ScramLogin
 from kferry.kafka.wire import WireError, WireReader, pack_bytes, pack_string
 
@@ -44,7 +44,7 @@ class DirectSession:
             # a server that accepts and is silent costs its share of the time only: the next one may be alive
             now = time.monotonic()
             self._deadline = now + (until - now) / (len(places) - at)
-            self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self.address = address(host, port)
             try:
                 self._connect(host, port)
             except LoginRefusedError as error:

@@ -14,6 +14,7 @@ from kferry.engine import fleet
 from kferry.engine.context import Services, StepContext
 from kferry.engine.placement import PORTS_LOOKED_AT
 from kferry.engine.steps import Check, Step, step
+from kferry.kafka.addresses import address
 from kferry.kafka.secrets import value_of
 from kferry.store import codec
 from kferry.store.fleet_files import BrokerSecurity, FleetRequest, write_request
@@ -72,7 +73,7 @@ def _request(services: Services) -> FleetRequest:
             continue  # machines can be checked before the clusters are known
         try:
             facts = services.clusters.admin(role).facts()
-            brokers[role.value] = [_server(broker.host, broker.port) for broker in facts.brokers]
+            brokers[role.value] = [address(broker.host, broker.port) for broker in facts.brokers]
         except KferryError:
             # not reachable from here; perhaps it is from there
             brokers[role.value] = [server.strip() for server in config.bootstrap_servers.split(",")]
@@ -100,10 +101,6 @@ def _security(config: ClusterConfig) -> BrokerSecurity:
         value_of(config.sasl_username) if config.sasl_username else None,
         config.tls_name_waiver is None,
     )
-
-
-def _server(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @step((OperationKind.DIAGNOSE, "collect"))
